@@ -1,0 +1,28 @@
+"""Fine-tuning on imbalanced and imperfect data, with example weights learned by optimal transport.
+
+Importing this package imports torch and the mathematics only; the Trainer, and with it transformers, is imported on
+first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from hf_otw.learn import WeightsResult, learn_weights
+
+if TYPE_CHECKING:
+    from hf_otw.args import OTWeightedTrainingArguments
+    from hf_otw.trainer import OTWeightedTrainer
+
+__version__ = "0.1.0"
+
+_LAZY = {"OTWeightedTrainer": "hf_otw.trainer", "OTWeightedTrainingArguments": "hf_otw.args"}
+
+__all__ = ["OTWeightedTrainer", "OTWeightedTrainingArguments", "WeightsResult", "learn_weights"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,157 @@
+"""Ground costs between training rows (source) and meta columns (target).
+
+A cost is any callable `(source, target) -> C` with `C` of shape `(n, m)`, finite and `>= 0` (see `hf_otw.types.Cost`);
+`hf_otw.testing.check_cost` checks one. The three of the paper (https://huggingface.co/papers/2208.02951, section 3.2)
+are here, with one departure: the paper's label cost is the *mean* squared difference of one-hot vectors, `2 / K` for
+    two
+different classes, which vanishes as the number of classes grows. Ours is 1. Pass `mismatch=2 / K` for the paper's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hf_otw.types import Cost, Measure
+
+BLOCK_ROWS = 8192
+CACHE_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class FeatureCost:
+    """`C_ij = 1 - cos(z_i, z_j)`, in `[0, 2]`.
+
+    Transformer features are anisotropic: without centring, all cosines are nearly equal. Standardise first
+    (`Standardizer`; `learn_weights` and the trainer do). A zero vector is at distance 1 from everything.
+    """
+
+    def __call__(self, source: Measure, target: Measure) -> Tensor:
+        z_source = F.normalize(source.features, dim=1)  # (n, D)
+        z_target = F.normalize(target.features, dim=1)  # (m, D)
+        return torch.addmm(_one(z_source), z_source, z_target.T, alpha=-1).clamp_(min=0)  # (n, D) @ (D, m) = (n, m)
+
+
+@dataclass(frozen=True)
+class LabelCost:
+    """`C_ij = mismatch` where `y_i != y_j`, else 0."""
+
+    mismatch: float = 1.0
+
+    def __call__(self, source: Measure, target: Measure) -> Tensor:
+        different = source.labels[:, None] != target.labels[None, :]  # (n, 1) != (1, m) = (n, m)
+        return different.to(source.features.dtype) * self.mismatch
+
+
+@dataclass(frozen=True)
+class CombinedCost:
+    """`C = feature cost + label_weight * label cost`; the only one that sees features *and* the given labels."""
+
+    label_weight: float = 1.0
+
+    def __call__(self, source: Measure, target: Measure) -> Tensor:
+        features = FeatureCost()(source, target)
+        different = source.labels[:, None] != target.labels[None, :]
+        return features.add_(different, alpha=self.label_weight)
+
+
+#: Costs that can be named in a configuration file.
+COSTS = {"feature": FeatureCost, "label": LabelCost, "combined": CombinedCost}
+
+
+@dataclass(frozen=True)
+class Standardizer:
+    """Centres and scales features with the mean and standard deviation of the training rows.
+
+    Shape:
+        - mean, scale: `(D,)`. A constant dimension keeps scale 1.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    @classmethod
+    def fit(cls, features: Tensor) -> Standardizer:
+        """Measure `features`, shape `(n, D)`.
+
+        Raises:
+            ValueError: features that are not finite, or all equal (no transport can tell such rows apart).
+        """
+        if not torch.isfinite(features).all():
+            bad = int((~torch.isfinite(features)).any(dim=1).sum())
+            raise ValueError(
+                f"Expected finite features, but {bad} of {len(features)} rows hold NaN or infinity. Check the "
+                f"inputs, lower "
+                "the learning rate, or train in bfloat16 or float32 if this run uses float16."
+            )
+        mean, std = features.mean(dim=0), features.std(dim=0, correction=0)
+        tolerance = 1e-6 * features.abs().amax(dim=0)  # rounding noise of a constant column is not a signal
+        varies = std > tolerance
+        if not varies.any():
+            raise ValueError(
+                f"Expected features that differ between examples, but all {len(features)} rows are equal. Check that "
+                "`feature_module` names the layer whose *input* describes the example, and that the inputs differ."
+            )
+        return cls(mean, torch.where(varies, std, torch.ones_like(std)))
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Return standardised features, shape `(n, D)`."""
+        return (features - self.mean) / self.scale
+
+
+class CostBlocks:
+    """The cost matrix as a re-iterable sequence of row blocks, so that `n * m` numbers need not fit in memory.
+
+    Blocks are kept after the first pass when all of them fit in `cache_bytes`, and recomputed in each pass otherwise.
+
+    Shape:
+        - each item: `(rows, C[rows])`, `rows` a slice and `C[rows]` of shape `(rows.stop - rows.start, m)`.
+    """
+
+    def __init__(
+        self,
+        cost: Cost,
+        source: Measure,
+        target: Measure,
+        *,
+        block_rows: int = BLOCK_ROWS,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self.cost, self.source, self.target = cost, source, target
+        self.block_rows = block_rows
+        n, m = len(source.labels), len(target.labels)
+        self.fits = n * m * source.features.element_size() <= cache_bytes
+        self._kept: list[Tensor] = []
+
+    @classmethod
+    def of_matrix(cls, C: Tensor) -> CostBlocks:
+        """Wrap a cost matrix that is already there, shape `(n, m)`."""
+        n, m = C.shape
+        rows, columns = C.new_zeros(n, 0), C.new_zeros(m, 0)
+        labels = torch.zeros(max(n, m), dtype=torch.long, device=C.device)
+        empty = C.new_zeros(0)
+        blocks = cls(lambda source, target: C, Measure(rows, labels[:n], empty), Measure(columns, labels[:m], empty))
+        blocks.block_rows, blocks.fits, blocks._kept = n, True, [C]
+        return blocks
+
+    def __iter__(self) -> Iterator[tuple[slice, Tensor]]:
+        n = len(self.source.labels)
+        for k, start in enumerate(range(0, n, self.block_rows)):
+            rows = slice(start, min(start + self.block_rows, n))
+            if k < len(self._kept):
+                yield rows, self._kept[k]
+                continue
+            C = self.cost(
+                Measure(self.source.features[rows], self.source.labels[rows], self.source.mass[rows]), self.target
+            )
+            if self.fits:
+                self._kept.append(C)
+            yield rows, C
+
+
+def _one(like: Tensor) -> Tensor:
+    return torch.ones((), dtype=like.dtype, device=like.device)

@@ -1,0 +1,189 @@
+"""`learn_weights`: weights for any training set, without a Trainer."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hf_otw.costs import COSTS, FeatureCost, Standardizer
+from hf_otw.registry import look_up
+from hf_otw.target import (
+    TARGET_MASSES,
+    TARGETS,
+    check_classes,
+    class_totals,
+    effective_sample_size,
+    effective_sample_size_per_class,
+)
+from hf_otw.transport import OBJECTIVES
+from hf_otw.transport._check import check_reg
+from hf_otw.transport.rows import RowMarginal
+from hf_otw.types import Cost, Measure
+from hf_otw.weighting import Agreement, ClosedForm, OwnClassMass, RowMass, Table, WeightModel
+
+Array = TypeVar("Array", np.ndarray, Tensor)
+
+
+class WeightsResult(NamedTuple):
+    """What `learn_weights` returns: arrays of the kind that came in.
+
+    Shape:
+        - weights: `(n,)`, non-negative, mean 1. Ready for scikit-learn's `sample_weight`.
+        - class_totals: `(K,)`, share of the total weight that each class holds, sums to 1.
+        - ess: effective sample size, `(sum w)^2 / sum w^2`, between 1 and `n`.
+        - ess_per_class: `(K,)`, the same inside each class.
+        - value: the objective at the weights, NaN where there is none.
+        - converged: whether the solver met its tolerance.
+        - marginal_error: L1 violation of the column marginal.
+    """
+
+    weights: np.ndarray | Tensor
+    class_totals: np.ndarray | Tensor
+    ess: float
+    ess_per_class: np.ndarray | Tensor
+    value: float
+    converged: bool
+    marginal_error: float
+
+
+def learn_weights(
+    features: Array,
+    labels: Array,
+    meta_features: Array,
+    meta_labels: Array,
+    *,
+    cost: str | Cost = "combined",
+    objective: str = "entropy",
+    reg: float = 0.1,
+    target_ess: float | None = None,
+    target_mass: str = "class_prior",
+    target: str = "examples",
+    rows: RowMarginal | None = None,
+    weighting: str | WeightModel | None = None,
+    steps: int = 50,
+    standardize: bool = True,
+) -> WeightsResult:
+    """Learn one weight per training example by optimal transport to a small clean meta set (arXiv 2208.02951).
+
+    Args:
+        features: `(n, D)`, NumPy or torch, one row a training example: any embedding.
+        labels: `(n,)`, integers in `0..K-1`; may be noisy.
+        meta_features: `(m, D)`, features of the clean meta set.
+        meta_labels: `(m,)`, its labels. Every class must be there.
+        cost: `feature`, `label`, `combined`, or a callable `(source, target) -> C (n, m)`.
+        objective: `entropy` (closed form), `kl`, `kl_geomloss`, `sharp` or `divergence` (`steps` gradient steps on a
+            logit per row).
+        reg: entropic strength, in units of the cost. Smaller concentrates the weights.
+        target_ess: instead of `reg`, the fraction of the examples that the weights shall be worth; closed form only.
+        target_mass: `class_prior` (each class keeps its share, transport re-weights inside the classes; combine it
+            with a logit-adjusted
+            loss) or `balanced` (`1 / K` a class, the paper's).
+        target: `examples` (every meta example is a column; against hidden shift) or `prototypes` (class means; against
+            label noise).
+        rows: holds the weights near uniform, `RelaxedRows(rho)` or `BoundedRows(cap)`; free by default.
+        weighting: `own_class` (mass that the plan ships to the row's own class), `agreement`, or a `WeightModel`, in
+            place of what
+            `objective` and `rows` say. The two named ones use the feature cost unless a callable is given.
+        steps: gradient steps for the objectives without a closed form.
+        standardize: centre and scale the features with the training mean and standard deviation first.
+
+    Returns:
+        `WeightsResult`. Memory stays near that of the features: costs are computed in row blocks.
+
+    Raises:
+        TypeError: a mixture of NumPy arrays and tensors.
+        ValueError: shapes that do not fit, labels out of range, a class absent from one of the two sets, features not
+            finite or all equal,
+            `reg <= 0`, or an unknown name.
+
+    Example:
+        >>> result = learn_weights(embeddings, labels, meta_embeddings, meta_labels)
+        >>> LogisticRegression().fit(embeddings, labels, sample_weight=result.weights)
+    """
+    check_reg(reg)
+    z, y = _tensors(features, labels, "features", "labels")
+    z_meta, y_meta = _tensors(meta_features, meta_labels, "meta_features", "meta_labels")
+    if z.shape[1] != z_meta.shape[1]:
+        raise ValueError(f"Expected meta_features of width {z.shape[1]}, as features, got {z_meta.shape[1]}.")
+    if isinstance(features, np.ndarray) != isinstance(meta_features, np.ndarray):
+        raise TypeError(
+            f"Expected one kind of array, got {type(features).__name__} and {type(meta_features).__name__}. Convert "
+            f"one."
+        )
+    num_classes = int(max(y.max(), y_meta.max())) + 1
+    check_classes(y, y_meta, num_classes)
+    z_meta = z_meta.to(z)
+    scaler = Standardizer.fit(z)
+    if not torch.isfinite(z_meta).all():
+        raise ValueError("Expected finite meta_features, but some are NaN or infinite.")
+    if standardize:
+        z, z_meta = scaler(z), scaler(z_meta)
+
+    n = len(y)
+    counts = torch.bincount(y, minlength=num_classes).to(z)
+    mass = look_up(TARGET_MASSES, target_mass, "target_mass")(counts)
+    columns = look_up(TARGETS, target, "target")(z_meta, y_meta, mass)
+    model = _weight_model(weighting, objective, rows, reg, target_ess, n, steps)
+    ground = _cost(cost, model)
+    solved = model(torch.arange(n), Measure(z, y, torch.full_like(z[:, 0], 1 / n)), columns, ground)
+
+    result = summarise(
+        solved.weights, y, num_classes, float(solved.value), bool(solved.converged > 0), float(solved.marginal_error)
+    )
+    return result if isinstance(features, Tensor) else _as_numpy(result)
+
+
+def summarise(
+    weights: Tensor, labels: Tensor, num_classes: int, value: float, converged: bool, marginal_error: float = math.nan
+) -> WeightsResult:
+    """Describe weights `(n,)` of rows with labels `(n,)`."""
+    totals, ess = class_totals(weights, labels, num_classes), effective_sample_size(weights)
+    per_class = effective_sample_size_per_class(weights, labels, num_classes)
+    return WeightsResult(weights, totals, float(ess), per_class, value, converged, marginal_error)
+
+
+def _as_numpy(result: WeightsResult) -> WeightsResult:
+    arrays = {name: getattr(result, name).cpu().numpy() for name in ("weights", "class_totals", "ess_per_class")}
+    return result._replace(**arrays)
+
+
+def _weight_model(
+    weighting: str | WeightModel | None,
+    objective: str,
+    rows: RowMarginal | None,
+    reg: float,
+    target_ess: float | None,
+    n: int,
+    steps: int,
+) -> WeightModel:
+    chosen = look_up(OBJECTIVES, objective, "objective")
+    if isinstance(weighting, WeightModel):
+        return weighting
+    if weighting is not None:
+        return look_up({"own_class": OwnClassMass, "agreement": Agreement}, weighting, "weighting")(reg=reg)
+    if objective != "entropy":
+        return Table(n, objective=chosen, reg=reg, steps=steps)
+    return ClosedForm(reg=reg, target_ess=target_ess) if rows is None else RowMass(reg=reg, rows=rows)
+
+
+def _cost(cost: str | Cost, model: WeightModel) -> Cost:
+    if callable(cost):
+        return cost
+    named = look_up(COSTS, cost, "cost")()
+    return FeatureCost() if isinstance(model, (OwnClassMass, Agreement)) else named
+
+
+def _tensors(features: Array, labels: Array, name: str, labels_name: str) -> tuple[Tensor, Tensor]:
+    z, y = torch.as_tensor(features), torch.as_tensor(labels)
+    if z.ndim != 2 or y.ndim != 1 or len(z) != len(y) or len(z) == 0:
+        raise ValueError(
+            f"Expected {name} of shape (n, D) and {labels_name} of shape (n,) with n > 0, got {tuple(z.shape)} and "
+            f"{tuple(y.shape)}."
+        )
+    if y.is_floating_point() or y.is_complex():
+        raise ValueError(f"Expected integer {labels_name}, got {y.dtype}. Encode the classes as 0..K-1.")
+    return z if z.dtype == torch.float64 else z.float(), y.long()

@@ -1,0 +1,128 @@
+"""Four objectives that "entropic transport" may mean once the row masses `w` are free, with their gradients in `w`.
+
+With both marginals fixed they share one plan; as functions of `w` they do not, so the objective is always named:
+
+| name | objective | gradient in w, up to a constant | its minimiser |
+|---|---|---|---|
+| `entropy` | `<T, C> - reg * H(T)` | `f + reg * log w` | `solve_semi_relaxed`, spread out |
+| `kl` | `<T, C> + reg * KL(T given w x b)` | `f` | collapses to a few rows |
+| `sharp` | `<T, C>` at the `kl` plan (what the paper's code differentiates) | implicit differentiation | collapses likewise |
+| `divergence` | debiased Sinkhorn divergence | `f_wb - f_ww` | spread out, convex |
+
+Gradients are returned with mean zero: on the simplex a constant has no meaning. They hold at convergence only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hf_otw.costs import CostBlocks
+from hf_otw.transport.geomloss import solve_geomloss
+from hf_otw.transport.sinkhorn import solve_sinkhorn
+from hf_otw.types import Cost, Measure, TransportResult
+
+
+class ObjectiveGradient(NamedTuple):
+    """An objective and its gradient at the row masses `w`.
+
+    Shape:
+        - value: `()`.
+        - grad_a: `(n,)`, mean 0, in units of the cost.
+        - potential_b: `(m,)`, to start the next, similar problem from.
+        - marginal_error, converged: `()`, of the solver underneath.
+    """
+
+    value: Tensor
+    grad_a: Tensor
+    potential_b: Tensor
+    marginal_error: Tensor
+    converged: Tensor
+
+
+#: `(source, target, cost, reg, start) -> ObjectiveGradient`, at the row masses `source.mass`.
+Objective = Callable[[Measure, Measure, Cost, float, Tensor | None], ObjectiveGradient]
+
+
+def entropy_objective(
+    source: Measure, target: Measure, cost: Cost, reg: float, start: Tensor | None
+) -> ObjectiveGradient:
+    """`<T, C> - reg * H(T)`, `H(T) = -sum T log T`. Its minimiser over `w` is `solve_semi_relaxed` in closed form."""
+    result = _solve(source, target, cost, reg, start)
+    w, b = source.mass, target.mass
+    # H(T) = H(w) + H(b) - KL(T given w x b)
+    value = result.value + reg * (torch.xlogy(w, w).sum() + torch.xlogy(b, b).sum())
+    return _gradient(result, value, result.potential_a + reg * w.clamp_min(torch.finfo(w.dtype).tiny).log())
+
+
+def kl_objective(source: Measure, target: Measure, cost: Cost, reg: float, start: Tensor | None) -> ObjectiveGradient:
+    """`<T, C> + reg * KL(T given w x b)`, by the fused Sinkhorn iteration."""
+    result = _solve(source, target, cost, reg, start)
+    return _gradient(result, result.value, result.potential_a)
+
+
+def kl_geomloss_objective(
+    source: Measure, target: Measure, cost: Cost, reg: float, start: Tensor | None
+) -> ObjectiveGradient:
+    """The `kl` objective by GeomLoss, which has no warm start (`start` does not change the result)."""
+    result = solve_geomloss(cost(source, target), source.mass, target.mass, reg=reg)
+    return _gradient(result, result.value, result.potential_a)
+
+
+def sharp_objective(
+    source: Measure, target: Measure, cost: Cost, reg: float, start: Tensor | None
+) -> ObjectiveGradient:
+    """`<T, C>` at the entropic plan, the objective of the paper's code, differentiated implicitly.
+
+    With `T_ij = w_i P_ij`, perturbing the two marginal constraints gives a symmetric system in the potentials' derivatives; its
+    Schur complement in the columns is `m x m`. One solve replaces back-propagation through the iterations, and it is exact.
+    """
+    C = cost(source, target)  # (n, m)
+    w, b = source.mass, target.mass
+    result = solve_sinkhorn(CostBlocks.of_matrix(C), w, b, reg=reg, start=start, tol=1e-6, max_iter=2000)
+    h = result.potential_b / reg + b.log()
+    P = torch.sub(h, C, alpha=1 / reg).softmax(dim=1)  # (n, m), T = w P
+    row_cost = (P * C).sum(dim=1)  # (n,)
+    column_cost = w @ (P * C)  # (m,)
+    schur = torch.diag(w @ P) - P.T @ (w[:, None] * P)  # (m, m), singular along the constant vector
+    rhs = column_cost - P.T @ (w * row_cost)
+    m = len(b)
+    y = torch.linalg.lstsq(schur + schur.new_ones(m, m) / m, rhs - rhs.mean()).solution
+    return _gradient(result, result.value_linear, row_cost - P @ y)
+
+
+def divergence_objective(
+    source: Measure, target: Measure, cost: Cost, reg: float, start: Tensor | None
+) -> ObjectiveGradient:
+    """`OT(w, b) - OT(w, w) / 2 - OT(b, b) / 2` by GeomLoss (http://arxiv.org/abs/1810.08278, eq. 3); `C` is needed within both sets.
+
+    Memory is `(n + m)^2` numbers: for thousands of rows, not for millions.
+    """
+    cross = solve_geomloss(cost(source, target), source.mass, target.mass, reg=reg)
+    within = solve_geomloss(cost(source, source), source.mass, source.mass, reg=reg)
+    columns = solve_geomloss(cost(target, target), target.mass, target.mass, reg=reg)
+    value = cross.value - (within.value + columns.value) / 2
+    # The gradient of OT(w, w) in w counts both arguments: f + g.
+    return _gradient(cross, value, cross.potential_a - (within.potential_a + within.potential_b) / 2)
+
+
+#: Objectives that can be named in a configuration file.
+OBJECTIVES: dict[str, Objective] = {
+    "entropy": entropy_objective,
+    "kl": kl_objective,
+    "kl_geomloss": kl_geomloss_objective,
+    "sharp": sharp_objective,
+    "divergence": divergence_objective,
+}
+
+
+def _solve(source: Measure, target: Measure, cost: Cost, reg: float, start: Tensor | None) -> TransportResult:
+    blocks = CostBlocks(cost, source, target)
+    return solve_sinkhorn(blocks, source.mass, target.mass, reg=reg, start=start, tol=1e-4, max_iter=500)
+
+
+def _gradient(result: TransportResult, value: Tensor, grad: Tensor) -> ObjectiveGradient:
+    return ObjectiveGradient(value, grad - grad.mean(), result.potential_b, result.marginal_error, result.converged)

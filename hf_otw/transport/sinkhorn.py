@@ -1,0 +1,125 @@
+"""Entropic transport with fixed columns and any row marginal, by a fused Sinkhorn iteration.
+
+    minimise over T >= 0 with T^T 1 = b:    <T, C> + reg * KL(T given a x b) + (what `rows` charges for T 1)
+    T_ij = mass_i * softmax_j(h_j - C_ij / reg)
+
+One iteration is one pass over `C` (Sinkhorn's two half steps fused, https://arxiv.org/abs/1306.0895, algorithm 1):
+
+    r_i = log sum_j exp(h_j - C_ij / reg)        how well row i fits
+    s   = mass(r) @ softmax_rows(h - C / reg)    where the columns' mass stands now
+    h  += log b - log s                          move it to b
+
+The state is the `m` numbers `h`; keep them for a warm start. No small constant is added inside a logarithm: it would make the
+potentials drift, and a tight tolerance would never be met.
+
+Own code, not GeomLoss: at equal accuracy one weight gradient takes a tenth of the time or less (see benchmarks), and GeomLoss has
+neither row marginals per strategy, a warm start, nor row blocks. `hf_otw.transport.geomloss` is the oracle in the tests.
+
+Differentiation: `potential_a` is the gradient of `value` in `a` for `FixedRows`, up to a constant, and only at convergence
+(envelope theorem). No gradient flows through the iterations.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hf_otw.costs import CostBlocks
+from hf_otw.transport._check import check_problem
+from hf_otw.transport.rows import FixedRows, RowMarginal
+from hf_otw.types import TransportResult
+
+
+@torch.no_grad()
+def solve_sinkhorn(
+    blocks: CostBlocks,
+    a: Tensor,
+    b: Tensor,
+    *,
+    reg: float,
+    rows: RowMarginal | None = None,
+    start: Tensor | None = None,
+    tol: float = 1e-3,
+    max_iter: int = 200,
+) -> TransportResult:
+    """Solve to a column-marginal L1 error of `tol`.
+
+    Args:
+        blocks: cost matrix `(n, m)` in row blocks.
+        a: mass (or prior mass) of the rows, `(n,)`, sums to 1.
+        b: mass of the columns, `(m,)`, sums to 1.
+        reg: entropic strength, in units of the cost.
+        rows: what rows may do with their mass; fixed by default.
+        start: `potential_b` of an earlier, similar problem, `(m,)`: warm start.
+        tol: `converged` means that the columns' masses differ from `b` by at most this much in L1 norm.
+        max_iter: at most so many passes over `C`.
+
+    Returns:
+        `TransportResult`; `value` is `<T, C> + reg * KL(T given a x b)`, without what `rows` charges.
+
+    Raises:
+        ValueError: `reg <= 0`, or masses that are negative or do not sum to 1.
+    """
+    check_problem(a, b, reg)
+    rows = rows or FixedRows()
+    log_b = b.log()
+    h = _column_start(blocks, a, log_b, reg) if start is None else start / reg + log_b
+    # Testing convergence on an accelerator costs a host synchronisation each time.
+    check_every = 10 if a.is_cuda else 1
+    tiny = torch.finfo(a.dtype).tiny
+    iterations = 0
+    while True:
+        s, _, _ = _pass(blocks, a, h, reg, rows)
+        iterations += 1
+        error = (s - b).abs().sum()
+        done = iterations >= max_iter or (iterations % check_every == 0 and error.item() <= tol)
+        if done:
+            break
+        h = torch.where(b > 0, h + log_b - s.clamp_min(tiny).log(), -torch.inf)
+
+    _, marginal_a, (fit, value_linear) = _pass(blocks, a, h, reg, rows, linear=True)
+    potential_b = torch.where(b > 0, reg * (h - log_b), 0)
+    potential_a = reg * (rows.log_mass(fit, reg) - fit)
+    value = (marginal_a * potential_a).sum() + (s * potential_b).sum()
+    return TransportResult(value, value_linear, marginal_a, potential_a, potential_b, error, error <= tol, iterations)
+
+
+@torch.no_grad()
+def own_class_mass(blocks: CostBlocks, result: TransportResult, b: Tensor, *, reg: float) -> Tensor:
+    """The part of each row's mass that the plan ships to columns of the row's own class, shape `(n,)`."""
+    h = result.potential_b / reg + b.log()
+    out = torch.empty_like(result.marginal_a)
+    for rows, C in blocks:
+        plan = torch.sub(h, C, alpha=1 / reg).softmax(dim=1)  # (rows, m), rows sum to 1
+        own = blocks.source.labels[rows, None] == blocks.target.labels[None, :]  # (rows, m)
+        out[rows] = result.marginal_a[rows] * (plan * own).sum(dim=1)
+    return out
+
+
+def _column_start(blocks: CostBlocks, a: Tensor, log_b: Tensor, reg: float) -> Tensor:
+    """The closed-form `h` of free rows: no column starts so far from every row that its mass underflows."""
+    log_norm = torch.full_like(log_b, -torch.inf)
+    log_a = a.log()
+    for rows, C in blocks:
+        log_norm = torch.logaddexp(log_norm, torch.sub(log_a[rows, None], C, alpha=1 / reg).logsumexp(dim=0))
+    return log_b - log_norm
+
+
+def _pass(
+    blocks: CostBlocks, a: Tensor, h: Tensor, reg: float, row_marginal: RowMarginal, *, linear: bool = False
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+    """One pass over `C`: column masses `s` `(m,)`, row masses `(n,)`, and (`fit` `(n,)`, `<T, C>` if `linear`)."""
+    s, mass, fit = torch.zeros_like(h), torch.empty_like(a), torch.empty_like(a)
+    value_linear = a.new_zeros(())
+    for rows, C in blocks:
+        log_p = torch.sub(h, C, alpha=1 / reg)  # (m,) - (rows, m)
+        top = log_p.amax(dim=1, keepdim=True)
+        p = log_p.sub_(top).exp_()
+        z = p.sum(dim=1)
+        r = top.squeeze(1) + z.log()
+        block_mass = a[rows] * row_marginal.log_mass(r, reg).exp()
+        s += (block_mass / z) @ p  # (rows,) @ (rows, m) = (m,)
+        mass[rows], fit[rows] = block_mass, r
+        if linear:
+            value_linear = value_linear + ((block_mass / z) * (p * C).sum(dim=1)).sum()
+    return s, mass, (fit, value_linear)

@@ -1,0 +1,71 @@
+"""The nouns that every other module shares, with their shapes and units."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+class Measure(NamedTuple):
+    """A weighted cloud of labelled points: the training rows (source) or the meta columns (target).
+
+    Shape:
+        - features: `(n, D)`, float32 or float64, finite.
+        - labels: `(n,)`, int64, in `0..K-1`.
+        - mass: `(n,)`, non-negative, sums to 1. For the source it is the *prior* over rows (uniform unless said
+          otherwise): what the weights would be if transport had nothing to say.
+    """
+
+    features: Tensor
+    labels: Tensor
+    mass: Tensor
+
+
+class TransportResult(NamedTuple):
+    """What a solver returns, in the vocabulary shared by POT and GeomLoss.
+
+    Shape:
+        - value: `()`, the regularised objective named by the solver.
+        - value_linear: `()`, `<plan, C>`, in units of the cost.
+        - marginal_a: `(n,)`, row sums of the plan. Equal to `a` only where rows are constrained.
+        - potential_a: `(n,)`, Kantorovich potential `f`, in units of the cost; defined up to a constant.
+        - potential_b: `(m,)`, Kantorovich potential `g`, in units of the cost; defined up to a constant.
+        - marginal_error: `()`, L1 violation of the column marginal `b`.
+        - converged: `()`, bool, `marginal_error <= tol` within `max_iter` iterations.
+        - iterations: number of passes over the cost matrix.
+    """
+
+    value: Tensor
+    value_linear: Tensor
+    marginal_a: Tensor
+    potential_a: Tensor
+    potential_b: Tensor
+    marginal_error: Tensor
+    converged: Tensor
+    iterations: int
+
+
+class Weights(NamedTuple):
+    """What a weight model returns for a set of rows.
+
+    Shape:
+        - weights: `(n,)`, non-negative, mean 1 over the rows it was computed on.
+        - value: `()`, the objective the weights minimise, NaN where there is none.
+        - converged: `()`, float, 1 if the solver met its tolerance (always 1 for a closed form).
+        - marginal_error: `()`, L1 violation of the column marginal.
+    """
+
+    weights: Tensor
+    value: Tensor
+    converged: Tensor
+    marginal_error: Tensor
+
+
+@runtime_checkable
+class Cost(Protocol):
+    """Ground cost between source rows and target columns: any function with this call will do."""
+
+    def __call__(self, source: Measure, target: Measure) -> Tensor:
+        """Return `C`, shape `(n, m)`, finite and `>= 0`."""
+        ...

@@ -1,0 +1,34 @@
+"""Agreement: the first half step of the plan, before any marginal is enforced."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hf_otw.costs import CostBlocks
+from hf_otw.types import Cost, Measure, Weights
+from hf_otw.weighting.base import WeightModel, exact, mean_one
+
+
+class Agreement(WeightModel):
+    """`w_i` proportional to `sum_j softmax_j(-C_ij / reg) [y_j = y_i]`, with a cost that does not see the labels.
+
+    Each row ships its own mass by a softmax over the columns; the weight is the part that arrives at the row's own class. Target masses
+    play no part. A row that sits well in its class keeps weight near the class's best, however rare the class.
+
+    Args:
+        reg: entropic strength, in units of the cost.
+    """
+
+    def __init__(self, *, reg: float = 0.1) -> None:
+        super().__init__()
+        self.reg = reg
+
+    @torch.no_grad()
+    def forward(self, index: Tensor, source: Measure, target: Measure, cost: Cost) -> Weights:
+        out = torch.empty_like(source.mass)
+        for rows, C in CostBlocks(cost, source, target):
+            shipped = (C / -self.reg).softmax(dim=1)  # (rows, m)
+            own = source.labels[rows, None] == target.labels[None, :]  # (rows, m)
+            out[rows] = (shipped * own).sum(dim=1)
+        return exact(mean_one(out))

@@ -1,0 +1,54 @@
+"""The contract of a weight model: rows in, weights out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from hf_otw.types import Cost, Measure, Weights
+
+
+class WeightModel(nn.Module, ABC):
+    """Learns one weight per row from a source and a target measure.
+
+    A subclass is called with the rows of one batch (`weight_scope="batch"`) or with the whole training set (`"dataset"`). What it
+    must remember between calls is a buffer or a parameter of its own, so that a checkpoint holds it; it is never attached to the
+    user's model. `hf_otw.testing.check_weighting` checks an implementation.
+
+    Attributes:
+        needs_transport (`bool`): whether `source.features`, `target` and `cost` are used. Weight models that do not need them
+            cost no meta set, no feature memory and no extra forward pass.
+    """
+
+    needs_transport: bool = True
+
+    @abstractmethod
+    def forward(self, index: Tensor, source: Measure, target: Measure | None, cost: Cost | None) -> Weights:
+        """Compute the weights of the given rows.
+
+        Shape:
+            - index: `(n,)`, stable row numbers in the training set.
+            - returns: `Weights`, `weights` `(n,)` non-negative with mean 1.
+        """
+
+
+def mean_one(mass: Tensor) -> Tensor:
+    """Rescale non-negative row masses `(n,)` to mean 1.
+
+    Raises:
+        ValueError: masses that are not finite or that are all zero.
+    """
+    mean = mass.mean()
+    if not (torch.isfinite(mean) and mean > 0):
+        raise ValueError(
+            f"Expected row masses that are finite and not all zero, got a mean of {mean.item()}. Raise `reg`, and check the features."
+        )
+    return mass / mean
+
+
+def exact(weights: Tensor) -> Weights:
+    """Wrap weights that need no solver."""
+    one = weights.new_ones(())
+    return Weights(weights, one * torch.nan, one, torch.zeros_like(one))
