@@ -1,0 +1,184 @@
+"""`OTWeightedTrainingArguments`: `TrainingArguments` and how to weight."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from transformers import TrainingArguments
+
+from hf_otw.costs import COSTS
+from hf_otw.presets import BASELINE, BASELINES, PRESETS
+from hf_otw.registry import look_up
+from hf_otw.target import TARGET_MASSES, TARGETS
+from hf_otw.transport import OBJECTIVES
+from hf_otw.transport._check import check_reg
+
+WEIGHTINGS = (
+    "none",
+    "uniform",
+    "inverse_frequency",
+    "effective_number",
+    "column",
+    "closed_form",
+    "relaxed_rows",
+    "bounded_rows",
+    "own_class",
+    "agreement",
+    "table",
+    "net",
+)
+EXAMPLE_LOSSES = ("cross_entropy", "logit_adjusted", "focal")
+
+
+def _field(help_text: str, default: object = None, choices: object = None) -> object:
+    metadata = {"help": help_text}
+    if choices is not None:
+        metadata["choices"] = list(choices)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class WeightingArguments:
+    """How examples are weighted. A field left at None takes its value from `preset`."""
+
+    preset: str = _field(
+        "Set of defaults: `default` (measured to be best) or `paper` (Guo et al. 2022, faithful).", "default", PRESETS
+    )
+    weighting: str | None = _field(
+        "Where weights come from. Transport: `own_class` (mass that the plan ships to the row's own class), "
+        "`agreement` (softmax over "
+        "the columns), `closed_form` (free rows), `relaxed_rows`, `bounded_rows`, `table` (a logit per example), "
+        "`net` (a network from "
+        "features to a logit). Baselines: `uniform`, `inverse_frequency`, `effective_number`, `column`. `none` is "
+        "the stock Trainer, bit "
+        "for bit.",
+        choices=WEIGHTINGS,
+    )
+    weight_scope: str | None = _field(
+        "`dataset`: solve over the whole training set, from a feature memory. `batch`: solve in every step over its "
+        "batch.",
+        choices=("dataset", "batch"),
+    )
+    cost: str | None = _field("Ground cost.", choices=COSTS)
+    label_weight: float | None = _field(
+        "Weight of the label cost in the `combined` cost, and height of the `label` cost."
+    )
+    objective: str | None = _field("What `table` and `net` minimise.", choices=OBJECTIVES)
+    reg: float | None = _field("Entropic strength, in units of the cost (cosine costs lie in [0, 2]).")
+    target_ess: float | None = _field(
+        "`closed_form` only: choose `reg` so that the weights are worth this fraction of the examples (effective "
+        "sample size)."
+    )
+    row_rho: float = _field("`relaxed_rows`: price of leaving the prior row mass, in units of the cost.", 0.3)
+    row_cap: float = _field("`bounded_rows`: largest multiple of its prior mass that a row may take.", 1.5)
+    target_mass: str | None = _field(
+        "Mass of the meta columns: `class_prior` (each class keeps its share) or `balanced` (1/K a class).",
+        choices=TARGET_MASSES,
+    )
+    target: str | None = _field(
+        "Meta columns: `prototypes` (class means in feature space) or `examples`.", choices=TARGETS
+    )
+    keep_class_totals: bool | None = _field(
+        "Rescale the weights so that each class keeps its share of the total: transport then re-weights inside the "
+        "classes only."
+    )
+    standardize_features: bool | None = _field("Centre and scale features before the cost.")
+    example_loss: str | None = _field(
+        "Loss of one example. `logit_adjusted` adds the log of each class's share of the total weight to the logits.",
+        choices=EXAMPLE_LOSSES,
+    )
+    logit_adjustment_tau: float = _field("Strength of the logit adjustment.", 1.0)
+    focal_gamma: float = _field("Exponent of the focal loss.", 2.0)
+    weight_warmup: float | None = _field(
+        "Training with all weights 1 before the first solve: a number of steps if >= 1, a fraction of all steps if "
+        "below."
+    )
+    weight_refresh_steps: int | None = _field(
+        "Dataset scope: solve again every so many optimizer steps (also the age at which meta features are "
+        "renewed). Default: an epoch."
+    )
+    weight_smoothing: float | None = _field(
+        "Moving average over solves: share of the old weights that is kept, in [0, 1)."
+    )
+    weight_steps: int | None = _field("`table` and `net`: gradient steps a solve.")
+    weight_lr: float | None = _field(
+        "`table` and `net`: learning rate of those steps. Default: suited to the objective."
+    )
+    raw_weight_logits: bool | None = _field(
+        "`table`: multiply the loss by the logits themselves, starting at effective-number class weights, and "
+        "update them by plain SGD."
+    )
+    head_only_after_warmup: bool | None = _field(
+        "Train the head alone once `weight_warmup` is over: the paper's second stage."
+    )
+    meta_examples_per_class: int = _field(
+        "Size of the meta set split off the training set when no `meta_dataset` is given.", 10
+    )
+    meta_loss_coefficient: float | None = _field(
+        "Adds this times the mean cross-entropy of a meta batch to the loss of every step."
+    )
+    meta_batch_size: int | None = _field("Examples in that meta batch; the whole meta set if unset in the preset too.")
+    effective_number_beta: float = _field("`effective_number`: beta of Cui et al. 2019.", 0.9999)
+    weight_column: str = _field("`column`: name of the column of the training set that holds the weights.", "weight")
+    feature_module: str | None = _field(
+        "Dotted path of the module whose input is the feature. Default: the last linear layer with one output per "
+        "class."
+    )
+    save_weights_in_checkpoints: bool = _field(
+        "Keep weights and feature memory in checkpoints, for an exact resume. Without it, a resumed run solves anew.",
+        True,
+    )
+
+    def resolve_weighting(self) -> None:
+        """Fill in the preset and check every value.
+
+        Raises:
+            ValueError: an unknown name, or a number out of its range.
+        """
+        preset = look_up(PRESETS, self.preset, "preset")
+        if self.weighting in BASELINES:
+            preset = preset | BASELINE
+        for name, value in preset.items():
+            if getattr(self, name) is None:
+                setattr(self, name, value)
+        for name, table in (
+            ("weighting", WEIGHTINGS),
+            ("weight_scope", ("dataset", "batch")),
+            ("cost", COSTS),
+            ("objective", OBJECTIVES),
+            ("target_mass", TARGET_MASSES),
+            ("target", TARGETS),
+            ("example_loss", EXAMPLE_LOSSES),
+        ):
+            look_up(dict.fromkeys(table), getattr(self, name), name)
+        check_reg(self.reg)
+        for name, low, high, remedy in _RANGES:
+            value = getattr(self, name)
+            if value is not None and not (low <= value < high):
+                raise ValueError(f"Expected {low} <= {name} < {high}, got {value}. {remedy}")
+
+
+_RANGES = (
+    ("weight_warmup", 0, math.inf, "Use 0 for no warm-up, a fraction below 1, or a number of steps."),
+    ("weight_smoothing", 0, 1, "Use 0 for no smoothing."),
+    ("weight_refresh_steps", 1, math.inf, "Leave it unset for once an epoch."),
+    ("meta_examples_per_class", 1, math.inf, "10 is usual."),
+    ("meta_loss_coefficient", 0, math.inf, "Use 0 for no meta term."),
+    ("meta_batch_size", 1, math.inf, "Leave it unset for the preset's."),
+    ("weight_steps", 1, math.inf, "20 is usual."),
+    ("label_weight", 0, math.inf, "1 is usual."),
+)
+
+
+@dataclass
+class OTWeightedTrainingArguments(WeightingArguments, TrainingArguments):
+    """`TrainingArguments` plus `WeightingArguments`; no default of `TrainingArguments` is changed.
+
+    Raises:
+        ValueError: an unknown name or a number out of its range, with what to use instead.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.resolve_weighting()

@@ -1,0 +1,55 @@
+"""Weights and feature memory inside a checkpoint folder: safetensors and JSON, no pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+TENSORS, HEADER = "otw_state.safetensors", "otw_state.json"
+VERSION = 1
+
+
+def save_state(folder: str | Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    """Write both files, each complete or not at all, the header last.
+
+    Args:
+        folder: the checkpoint, which exists.
+        tensors: what `Reweighter.state_dict` returned.
+        header: JSON values that must be equal when the state is loaded.
+    """
+    folder = Path(folder)
+    save_file({name: value.cpu() for name, value in tensors.items()}, folder / f"{TENSORS}.part")
+    os.replace(folder / f"{TENSORS}.part", folder / TENSORS)
+    (folder / f"{HEADER}.part").write_text(json.dumps({"version": VERSION, **header}, indent=2) + "\n")
+    os.replace(folder / f"{HEADER}.part", folder / HEADER)
+
+
+def load_state(folder: str | Path, header: dict[str, Any]) -> dict[str, Tensor] | None:
+    """Read the tensors, or return None where the checkpoint holds none (it was written by the stock Trainer).
+
+    Raises:
+        ValueError: files that are damaged, of another version, or of another training set.
+    """
+    folder = Path(folder)
+    if not (folder / HEADER).exists():
+        return None
+    remedy = f"Delete {TENSORS} and {HEADER} in {folder} to learn the weights anew from the checkpoint's model."
+    try:
+        found = json.loads((folder / HEADER).read_text())
+        tensors = load_file(folder / TENSORS)
+    except (OSError, json.JSONDecodeError, SafetensorError) as error:
+        raise ValueError(f"Expected readable weights in {folder}, got: {error}. {remedy}") from error
+    for name, value in {"version": VERSION, **header}.items():
+        if found.get(name) != value:
+            raise ValueError(
+                f"Expected the checkpoint's weights to have {name} = {value!r}, got {found.get(name)!r}: they "
+                f"belong to another training set, "
+                f"weighting or version. {remedy}"
+            )
+    return tensors

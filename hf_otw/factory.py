@@ -1,0 +1,107 @@
+"""From names in the arguments to the objects that do the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from hf_otw.args import WeightingArguments
+from hf_otw.costs import CombinedCost, FeatureCost, LabelCost
+from hf_otw.losses import CrossEntropy, ExampleLoss, Focal, LogitAdjusted
+from hf_otw.presets import BASELINES
+from hf_otw.registry import look_up
+from hf_otw.transport import OBJECTIVES, BoundedRows, RelaxedRows
+from hf_otw.types import Cost
+from hf_otw.weighting import (
+    Agreement,
+    ClosedForm,
+    Column,
+    KeepClassTotals,
+    MirrorStep,
+    OwnClassMass,
+    RowMass,
+    SoftmaxSGDStep,
+    Table,
+    Uniform,
+    WeightModel,
+    WeightNet,
+    effective_number,
+    inverse_frequency,
+)
+
+#: Weightings that see neither features nor a meta set.
+WITHOUT_TRANSPORT = ("none", *BASELINES)
+
+
+def build_cost(args: WeightingArguments) -> Cost:
+    """Return the ground cost that the arguments name."""
+    builders: dict[str, Callable[[], Cost]] = {
+        "feature": FeatureCost,
+        "label": lambda: LabelCost(args.label_weight),
+        "combined": lambda: CombinedCost(args.label_weight),
+    }
+    return look_up(builders, args.cost, "cost")()
+
+
+def build_example_loss(args: WeightingArguments, label_smoothing: float) -> ExampleLoss:
+    """Return the per-example loss that the arguments name."""
+    builders: dict[str, Callable[[], ExampleLoss]] = {
+        "cross_entropy": lambda: CrossEntropy(label_smoothing),
+        "logit_adjusted": lambda: LogitAdjusted(args.logit_adjustment_tau, label_smoothing),
+        "focal": lambda: Focal(args.focal_gamma, label_smoothing),
+    }
+    return look_up(builders, args.example_loss, "example_loss")()
+
+
+def build_weight_model(
+    args: WeightingArguments,
+    labels: Tensor,
+    class_counts: Sequence[int],
+    *,
+    feature_dim: int,
+    column: Tensor | None,
+    seed: int,
+) -> WeightModel:
+    """Return the weight model that the arguments name.
+
+    Shape:
+        - labels: `(N,)`, all rows of the training set as given.
+        - class_counts: `(K,)`, rows that are trained on.
+        - column: `(N,)`, for `weighting="column"`.
+    """
+    objective = OBJECTIVES[args.objective]
+    builders: dict[str, Callable[[], WeightModel]] = {
+        "uniform": Uniform,
+        "inverse_frequency": lambda: inverse_frequency(class_counts),
+        "effective_number": lambda: effective_number(class_counts, beta=args.effective_number_beta),
+        "column": lambda: Column(column),
+        "closed_form": lambda: ClosedForm(reg=args.reg, target_ess=args.target_ess),
+        "relaxed_rows": lambda: RowMass(reg=args.reg, rows=RelaxedRows(args.row_rho)),
+        "bounded_rows": lambda: RowMass(reg=args.reg, rows=BoundedRows(args.row_cap)),
+        "own_class": lambda: OwnClassMass(reg=args.reg),
+        "agreement": lambda: Agreement(reg=args.reg),
+        "table": lambda: _table(args, labels, class_counts),
+        "net": lambda: WeightNet(
+            feature_dim,
+            objective=objective,
+            reg=args.reg,
+            steps=args.weight_steps,
+            seed=seed,
+            **({} if args.weight_lr is None else {"lr": args.weight_lr}),
+        ),
+    }
+    model = look_up(builders, args.weighting, "weighting")()
+    return KeepClassTotals(model) if args.keep_class_totals and model.needs_transport else model
+
+
+def _table(args: WeightingArguments, labels: Tensor, class_counts: Sequence[int]) -> Table:
+    objective = OBJECTIVES[args.objective]
+    common = {"objective": objective, "reg": args.reg, "steps": args.weight_steps}
+    if args.raw_weight_logits:
+        init = effective_number(class_counts).class_weight[labels].float()
+        update = SoftmaxSGDStep(lr=0.01 if args.weight_lr is None else args.weight_lr)
+        return Table(len(labels), update=update, init=init, raw=True, **common)
+    update = None if args.weight_lr is None else MirrorStep(args.weight_lr)
+    return Table(len(labels), update=update, init=torch.zeros(len(labels)), **common)

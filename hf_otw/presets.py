@@ -1,0 +1,64 @@
+"""Named sets of defaults. An argument that the user sets wins over its preset."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any
+
+# Measured to serve clean and noisy data alike in full fine-tuning; see docs/default.md.
+DEFAULT = {
+    "weighting": "own_class",
+    "weight_scope": "dataset",
+    "cost": "feature",
+    "label_weight": 1.0,
+    "objective": "entropy",
+    "reg": 0.1,
+    "target_mass": "class_prior",
+    "target": "prototypes",
+    "standardize_features": True,
+    "keep_class_totals": True,
+    "example_loss": "logit_adjusted",
+    "weight_warmup": 0.34,
+    "weight_smoothing": 0.0,
+    "weight_steps": 20,
+    "weight_lr": None,
+    "raw_weight_logits": False,
+    "head_only_after_warmup": False,
+    "meta_loss_coefficient": 0.1,
+    "meta_batch_size": 8,
+}
+
+# Guo et al. 2022 (arXiv 2208.02951) as its authors ran it on long-tailed CIFAR. Stage 1 trains everything on plain
+# cross-entropy for 160 of
+# 250 epochs (0.64); stage 2 trains the head alone. Each step of stage 2 moves a batch's weight logits by one SGD step
+# (lr 0.01, weight
+# decay 5e-4) on <T, C>, T from Sinkhorn with reg 0.1, and multiplies the loss by the raw logits, which start at
+# effective-number class
+# weights. The authors add 10 x the mean meta loss to the *sum* over a batch of 16; our loss is a mean, hence 10 / 16.
+PAPER = {
+    "weighting": "table",
+    "weight_scope": "batch",
+    "cost": "combined",
+    "label_weight": 1.0,
+    "objective": "sharp",
+    "reg": 0.1,
+    "target_mass": "balanced",
+    "target": "prototypes",
+    "standardize_features": False,
+    "keep_class_totals": False,
+    "example_loss": "cross_entropy",
+    "weight_warmup": 0.64,
+    "weight_smoothing": 0.0,
+    "weight_steps": 1,
+    "weight_lr": 0.01,
+    "raw_weight_logits": True,
+    "head_only_after_warmup": True,
+    "meta_loss_coefficient": 10 / 16,
+    "meta_batch_size": None,
+}
+
+# Weightings that learn nothing from features: plain cross-entropy from the first step, unless the user asks for more.
+BASELINE = {"example_loss": "cross_entropy", "weight_warmup": 0.0, "meta_loss_coefficient": 0.0}
+BASELINES = ("uniform", "inverse_frequency", "effective_number", "column")
+
+PRESETS: MappingProxyType[str, dict[str, Any]] = MappingProxyType({"default": DEFAULT, "paper": PAPER})

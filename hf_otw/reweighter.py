@@ -1,0 +1,231 @@
+"""The algorithm: from features and labels to weights. No I/O, nothing of Hugging Face, no gradient of the user's
+model.
+
+Around one training step (arXiv 2208.02951, algorithm 1, with the whole training set as the source by default):
+
+    1  is a solve due?            `due(step)`: after the warm-up, then every `refresh_steps`
+    2  renew the target           meta features -> columns and their mass                     `refresh`
+    3  read the memory            source = what training has last seen of each example        `refresh`
+    4  solve                      C = cost(source, target); w = weight_model(...)             `refresh`
+    5  look up the batch's w      dataset scope: from the table; batch scope: solve here      `weights`
+    6  write the memory           features of this step                                       `weights`
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hf_otw.costs import Standardizer
+from hf_otw.memory import FeatureMemory
+from hf_otw.target import class_totals, effective_sample_size, effective_sample_size_per_class
+from hf_otw.types import Cost, Measure, Weights
+from hf_otw.weighting.base import WeightModel
+
+logger = logging.getLogger(__name__)
+
+HANDFUL = 5
+
+
+class Schedule(NamedTuple):
+    """When to solve, in optimizer steps.
+
+    Attributes:
+        warmup_steps: steps with all weights 1 at the start.
+        refresh_steps: steps between two solves.
+        smoothing: share of the old weights kept at a solve, in `[0, 1)`.
+    """
+
+    warmup_steps: int
+    refresh_steps: int
+    smoothing: float
+
+
+class Reweighter:
+    """Learns and serves the weights of a training set.
+
+    Args:
+        weight_model: rows in, weights out.
+        cost: ground cost.
+        labels: `(N,)`, of the training set as given.
+        rows: `(n,)`, row numbers that are trained on (the meta split is left out).
+        num_classes: `K`.
+        class_mass: `class counts (K,) -> class mass (K,)` of the target.
+        make_target: `(features (m, D), labels (m,), class mass (K,)) -> Measure`.
+        schedule: when to solve.
+        feature_dim: `D`; 0 for a weight model that needs no transport.
+        per_batch: solve in every step over its batch instead of over the whole training set.
+        standardize: centre and scale features first.
+    """
+
+    def __init__(
+        self,
+        weight_model: WeightModel,
+        cost: Cost,
+        *,
+        labels: Tensor,
+        rows: Tensor,
+        num_classes: int,
+        class_mass: Callable[[Tensor], Tensor],
+        make_target: Callable[[Tensor, Tensor, Tensor], Measure],
+        schedule: Schedule,
+        feature_dim: int,
+        per_batch: bool,
+        standardize: bool,
+    ) -> None:
+        device = labels.device
+        self.weight_model, self.cost = weight_model.to(device), cost
+        self.labels, self.rows, self.num_classes = labels, rows, num_classes
+        self.class_mass, self.make_target, self.schedule = class_mass, make_target, schedule
+        self.per_batch = per_batch and weight_model.needs_transport
+        self.standardize = standardize
+        needs_memory = weight_model.needs_transport and not per_batch
+        self.memory = FeatureMemory(len(labels), feature_dim, device) if needs_memory else None
+        self.class_counts = torch.bincount(labels[rows], minlength=num_classes).float()  # (K,)
+        self.class_prior = self.class_counts / self.class_counts.sum()  # (K,), of the weighted training set
+        self.example_weights = torch.ones(len(labels), device=device)  # (N,)
+        self.solved_at = -1
+        self.statistics = self._statistics(self._uniform(self.rows))
+        self._target: Measure | None = None
+        self._scaler: Standardizer | None = None
+        self._warned = False
+
+    @property
+    def statistic_names(self) -> tuple[str, ...]:
+        """Names of the entries of `statistics`."""
+        totals = tuple(f"class_total/{k}" for k in range(self.num_classes))
+        return ("ess", "weight_max", "objective", "converged", *totals)
+
+    def due(self, step: int) -> bool:
+        """Step 1: is a solve (batch scope: a new target) due before optimizer step `step`?"""
+        if step < self.schedule.warmup_steps:
+            return False
+        if self.solved_at < 0:
+            return True
+        return self.weight_model.needs_transport and step - self.solved_at >= self.schedule.refresh_steps
+
+    @torch.no_grad()
+    def refresh(self, step: int, meta_features: Tensor | None = None, meta_labels: Tensor | None = None) -> None:
+        """Steps 2 to 4. Shape: meta_features `(m, D)`, meta_labels `(m,)`; None for a weight model that needs no
+        transport."""
+        self.solved_at = step
+        if meta_features is not None:
+            self._renew_target(meta_features, meta_labels)
+        if self.per_batch:
+            return
+        source = self._source(self.rows, None if self.memory is None else self.memory.read(self.rows))
+        solved = self.weight_model(self.rows, source, self._target, self.cost)
+        if self.schedule.smoothing:
+            kept = self.schedule.smoothing
+            solved = solved._replace(weights=kept * self.example_weights[self.rows] + (1 - kept) * solved.weights)
+        self.example_weights[self.rows] = solved.weights.to(self.example_weights)
+        self.class_prior = class_totals(self.example_weights[self.rows], source.labels, self.num_classes)
+        self.statistics = self._statistics(solved)
+        self._warn_if_concentrated()
+
+    @torch.no_grad()
+    def weights(self, step: int, index: Tensor, features: Tensor | None) -> Tensor:
+        """Steps 5 and 6. Shape: index `(B,)`, features `(B, D)` or None; returns `(B,)`, detached."""
+        if self.memory is not None:
+            self.memory.write(index, features)
+        if step < self.schedule.warmup_steps:
+            return torch.ones(len(index), device=index.device)
+        if not self.per_batch:
+            return self.example_weights[index]
+        solved = self.weight_model(index, self._source(index, features.float()), self._target, self.cost)
+        self.example_weights[index] = solved.weights.to(self.example_weights)
+        self.statistics = self._statistics(solved, self.labels[index])
+        return solved.weights.to(self.example_weights)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that a resumed run needs, as tensors."""
+        state = {f"weight_model.{name}": value for name, value in self.weight_model.state_dict().items()}
+        state |= {
+            "example_weights": self.example_weights,
+            "class_prior": self.class_prior,
+            "statistics": self.statistics,
+        }
+        state["solved_at"] = torch.tensor(self.solved_at)
+        if self.memory is not None:
+            state |= {"memory.features": self.memory.features, "memory.written": self.memory.written}
+        if self._target is not None:
+            state |= {f"target.{name}": value for name, value in self._target._asdict().items()}
+        if self._scaler is not None:
+            state |= {"scaler.mean": self._scaler.mean, "scaler.scale": self._scaler.scale}
+        return {name: value.detach().contiguous() for name, value in state.items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state_dict` returned.
+
+        Raises:
+            ValueError: a state of another training set or another weighting.
+        """
+        own = self.state_dict()
+        wrong = [
+            n for n, v in own.items() if n not in state or (n.split(".")[0] != "target" and state[n].shape != v.shape)
+        ]
+        if wrong:
+            raise ValueError(
+                f"Expected the weights of a checkpoint of the same training set and weighting, but {wrong[:3]} are "
+                f"missing or of another "
+                "shape. Resume with the data and arguments of the first run, or delete otw_state.safetensors to "
+                "learn the weights anew."
+            )
+        device = self.labels.device
+        state = {name: value.to(device) for name, value in state.items()}
+        self.weight_model.load_state_dict(
+            {n.removeprefix("weight_model."): v for n, v in state.items() if n.startswith("weight_model.")}
+        )
+        self.example_weights, self.class_prior, self.statistics = (
+            state[n] for n in ("example_weights", "class_prior", "statistics")
+        )
+        self.solved_at = int(state["solved_at"])
+        if self.memory is not None:
+            self.memory.features, self.memory.written = state["memory.features"], state["memory.written"]
+        if "target.mass" in state:
+            self._target = Measure(*(state[f"target.{name}"] for name in Measure._fields))
+        if "scaler.mean" in state:
+            self._scaler = Standardizer(state["scaler.mean"], state["scaler.scale"])
+
+    def _renew_target(self, meta_features: Tensor, meta_labels: Tensor) -> None:
+        meta = meta_features.float()
+        if self.standardize:
+            # Batch scope keeps no memory of the training set: the meta set stands in for it.
+            self._scaler = Standardizer.fit(meta if self.memory is None else self.memory.read(self.rows))
+            meta = self._scaler(meta)
+        self._target = self.make_target(meta, meta_labels, self.class_mass(self.class_counts))
+
+    def _source(self, index: Tensor, features: Tensor | None) -> Measure:
+        z = torch.zeros(len(index), 0, device=index.device) if features is None else features
+        z = self._scaler(z) if self._scaler is not None else z
+        return Measure(z, self.labels[index], torch.full((len(index),), 1 / len(index), device=index.device))
+
+    def _uniform(self, rows: Tensor) -> Weights:
+        one = torch.ones((), device=rows.device)
+        return Weights(torch.ones(len(rows), device=rows.device), one * torch.nan, one, one * 0)
+
+    def _statistics(self, solved: Weights, labels: Tensor | None = None) -> Tensor:
+        w = solved.weights.float()
+        totals = class_totals(w, self.labels[self.rows] if labels is None else labels, self.num_classes)
+        head = torch.stack([effective_sample_size(w), w.max(), solved.value.to(w), solved.converged.to(w)])
+        return torch.cat([head, totals])  # (4 + K,)
+
+    def _warn_if_concentrated(self) -> None:
+        ess = effective_sample_size_per_class(
+            self.example_weights[self.rows], self.labels[self.rows], self.num_classes
+        )
+        low = ((ess < HANDFUL) & (self.class_counts > 2 * HANDFUL)).nonzero().flatten().tolist()
+        if low and not self._warned:
+            self._warned = True
+            logger.warning(
+                "The weights of %d classes rest on fewer than %d effective examples (classes %s). Raise `reg`, or "
+                "set `keep_class_totals` "
+                "and a longer `weight_warmup`.",
+                len(low),
+                HANDFUL,
+                low[:10],
+            )

@@ -1,0 +1,132 @@
+"""One training run's weighting: the algorithm (`hf_otw.reweighter`) joined to the model, the data and the processes of
+the run."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from hf_otw.encoding import Encoder
+from hf_otw.reweighter import Reweighter
+from hf_otw.training_data import TrainingData
+
+
+class WeightingSession:
+    """Lives from the start of `train()`; the trainer asks it for weights and tells it of steps.
+
+    Args:
+        reweighter: the algorithm.
+        data: training rows and meta set.
+        encoder: features of data sets, or None for a weight model that needs no transport.
+        accelerator: the processes.
+        head_only_after_warmup: train the head alone once the warm-up is over.
+    """
+
+    def __init__(
+        self,
+        reweighter: Reweighter,
+        data: TrainingData,
+        encoder: Encoder | None,
+        accelerator: Accelerator,
+        *,
+        head_only_after_warmup: bool,
+    ) -> None:
+        self.reweighter, self.data, self.encoder, self.accelerator = reweighter, data, encoder, accelerator
+        self.head_only_after_warmup = head_only_after_warmup
+        self._micro_step, self._micro_step_of = 0, -1
+        self._reset_statistics()
+
+    def close(self) -> None:
+        """Take the hook off the model."""
+        if self.encoder is not None:
+            self.encoder.head_input.remove()
+
+    def warm(self, step: int) -> bool:
+        """Is the warm-up over at optimizer step `step`?"""
+        return step >= self.reweighter.schedule.warmup_steps
+
+    def before_forward(self, model: nn.Module, step: int) -> None:
+        """Solve if due. Before the training forward pass, because wrapped models broadcast buffers in every one."""
+        started = time.perf_counter()
+        if self.encoder is not None:
+            self.encoder.head_input.detach = self.head_only_after_warmup and self.warm(step)
+        if self.reweighter.due(step):
+            self._refresh(model, step)
+        self._milliseconds += 1000 * (time.perf_counter() - started)
+
+    def weights(self, step: int, index: Tensor, inputs: dict[str, Any]) -> Tensor:
+        """Weights of this process's batch, shape `(B,)`, detached; its features go to the memory."""
+        started = time.perf_counter()
+        features = None
+        if self.encoder is not None:
+            features = self.encoder.head_input.take(inputs, self.encoder.pad_token_id)
+            if self.reweighter.memory is not None:
+                self.reweighter.memory.write(*self._of_all_processes(index, features))
+        weights = self.reweighter.weights(step, index, features)
+        self._sum = self._sum + self.reweighter.statistics
+        self._count += 1
+        self._milliseconds += 1000 * (time.perf_counter() - started)
+        return weights
+
+    def meta_items(self, size: int | None, *, seed: int, step: int) -> list[Any]:
+        """Items of the meta term, another draw in every micro-step of step `step`."""
+        self._micro_step = self._micro_step + 1 if step == self._micro_step_of else 0
+        self._micro_step_of = step
+        return self.data.meta.sample(size, seed=seed, step=step, micro_step=self._micro_step)
+
+    def take_statistics(self) -> dict[str, float]:
+        """Means over the micro-steps since the last call, one device synchronisation; those that are undefined are
+        left out."""
+        if not self._count:
+            return {}
+        means = (self._sum / self._count).tolist()
+        found = {
+            f"otw/{_named(name, self.data.class_names)}": mean
+            for name, mean in zip(self.reweighter.statistic_names, means, strict=True)
+            if math.isfinite(mean)
+        }
+        found["otw/milliseconds"] = self._milliseconds / self._count
+        self._reset_statistics()
+        return found
+
+    def _reset_statistics(self) -> None:
+        self._sum = torch.zeros_like(self.reweighter.statistics)
+        self._milliseconds, self._count = 0.0, 0
+
+    def _refresh(self, model: nn.Module, step: int) -> None:
+        if self.encoder is None:
+            self.reweighter.refresh(step)
+            return
+        if self.reweighter.memory is not None:
+            missing = self.reweighter.memory.missing(self.reweighter.rows)
+            if len(missing):
+                self.reweighter.memory.write(missing, self._encode_rows(model, missing))
+        meta = self.data.meta
+        self.reweighter.refresh(step, self.encoder(model, meta.dataset), meta.labels.to(self.reweighter.labels.device))
+
+    def _encode_rows(self, model: nn.Module, rows: Tensor) -> Tensor:
+        """Features of training rows; each process encodes an equal share, because forward passes may be collective."""
+        processes, rank = self.accelerator.num_processes, self.accelerator.process_index
+        share = math.ceil(len(rows) / processes)
+        padded = torch.cat([rows, rows[:1].expand(share * processes - len(rows))])
+        features = self.encoder(model, self.data.subset(padded[rank * share : (rank + 1) * share].tolist()))
+        return self.accelerator.gather(features.contiguous())[: len(rows)] if processes > 1 else features
+
+    def _of_all_processes(self, index: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        if self.accelerator.num_processes == 1:
+            return index, features
+        pad: Callable[..., Tensor] = self.accelerator.pad_across_processes
+        index = self.accelerator.gather(pad(index.contiguous(), dim=0, pad_index=-1))
+        features = self.accelerator.gather(pad(features.contiguous(), dim=0))
+        return index[index >= 0], features[index >= 0]
+
+
+def _named(statistic: str, class_names: list[str]) -> str:
+    kind, _, k = statistic.rpartition("/")
+    return f"{kind}/{class_names[int(k)]}" if kind == "class_total" else statistic

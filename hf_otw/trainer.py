@@ -1,0 +1,304 @@
+"""`OTWeightedTrainer`: the Trainer, with a learned weight on every example. Composition root; nobody imports it."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Trainer
+
+from hf_otw import checkpoint
+from hf_otw.args import WeightingArguments
+from hf_otw.data import EXAMPLE_INDEX, IndexCollator
+from hf_otw.encoding import Encoder
+from hf_otw.factory import WITHOUT_TRANSPORT, build_cost, build_example_loss, build_weight_model
+from hf_otw.features import HeadInput, find_head
+from hf_otw.learn import WeightsResult, summarise
+from hf_otw.losses import CrossEntropy, ExampleLoss
+from hf_otw.outputs import logits_of, with_loss
+from hf_otw.reweighter import Reweighter, Schedule
+from hf_otw.session import WeightingSession
+from hf_otw.support import check_index, check_support
+from hf_otw.target import TARGET_MASSES, TARGETS
+from hf_otw.training_data import TrainingData, prepare_data
+from hf_otw.types import Cost
+from hf_otw.weighting import WeightModel
+
+logger = logging.getLogger(__name__)
+
+
+class OTWeightedTrainer(Trainer):
+    """A drop-in `Trainer` whose loss weights every example by optimal transport to a small clean meta set (arXiv
+    2208.02951).
+
+    Takes the arguments of `transformers.Trainer`, in the same order, and four more. `args` may be a plain
+    `TrainingArguments` (the default
+    preset then applies) or an `OTWeightedTrainingArguments`. With `weighting="none"` every method is the stock
+    Trainer's.
+
+    Args:
+        meta_dataset: clean, class-balanced examples, processed like `train_dataset` and disjoint from it. Split off
+            `train_dataset` and left
+            out of training when not given.
+        weight_model: a `WeightModel` of your own, in place of `args.weighting`.
+        cost: a cost of your own, `(source, target) -> C (n, m)`, in place of `args.cost`.
+        example_loss: a per-example loss of your own, `(logits, labels, class_prior) -> (B,)`, in place of
+            `args.example_loss`.
+
+    Raises:
+        ValueError, TypeError: input that cannot be weighted, before any training; the message says what was expected,
+            what came, what to do.
+    """
+
+    _tag_names = ("hf_otw", "optimal-transport", "imbalanced-classification")
+
+    def __init__(
+        self,
+        *positional: Any,
+        meta_dataset: Any = None,
+        weight_model: WeightModel | None = None,
+        cost: Cost | None = None,
+        example_loss: ExampleLoss | None = None,
+        **keywords: Any,
+    ) -> None:
+        # The host's own signature, so that a new argument of Trainer needs no change here.
+        host = (
+            dict(zip(("model", "args", "data_collator", "train_dataset", "eval_dataset"), positional, strict=False))
+            | keywords
+        )
+        args = host.get("args")
+        self.weighting_args = args if isinstance(args, WeightingArguments) else WeightingArguments()
+        self.weighting_args.resolve_weighting()
+        self.is_weighted = self.weighting_args.weighting != "none" or weight_model is not None
+        self._weight_model, self._cost = weight_model, cost
+        self._session: WeightingSession | None = None
+        self._data: TrainingData | None = None
+        if self.is_weighted:
+            # Divided by the examples of the whole accumulated, global batch in `compute_loss`: the Trainer must not
+            # divide again.
+            self.loss_is_scaled_for_ga = True
+        super().__init__(*positional, **keywords)
+        if not self.is_weighted:
+            return
+        model = self.accelerator.unwrap_model(self.model)
+        check_support(
+            self.args, self.weighting_args, model, self.compute_loss_func, needs_transport=self._needs_transport
+        )
+        self._example_loss = example_loss or build_example_loss(self.weighting_args, self.args.label_smoothing_factor)
+        self._evaluation_loss = CrossEntropy(self.args.label_smoothing_factor)
+        if hasattr(self.model, "add_model_tags"):
+            self.model.add_model_tags(list(self._tag_names))
+        if self.train_dataset is not None:
+            self._data = self._prepare_data(model, meta_dataset)
+            self.train_dataset = self._data.train_dataset
+            self.data_collator = IndexCollator(self.data_collator)
+
+    def _prepare_data(self, model: nn.Module, meta_dataset: Any) -> TrainingData:
+        data = prepare_data(
+            self.train_dataset,
+            meta_dataset,
+            self.eval_dataset,
+            self.weighting_args,
+            config=getattr(model, "config", None),
+            label_names=self.label_names,
+            seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
+            needs_meta=self._needs_transport,
+        )
+        if self._needs_transport:
+            find_head(model, data.num_classes, self.weighting_args.feature_module)
+        return data
+
+    # ---- What the user reads --------------------------------------------------------------------------------------
+
+    @property
+    def training_data(self) -> TrainingData:
+        """Row numbers trained on, the meta set, class counts and names."""
+        if self._data is None:
+            raise RuntimeError(
+                "Expected a weighted trainer with a training set, got weighting='none' or no train_dataset."
+            )
+        return self._data
+
+    @property
+    def example_weights(self) -> Tensor:
+        """Weights by row number of the training set as given, shape `(N,)`; 1 for rows of the meta split."""
+        return self._started().reweighter.example_weights.clone()
+
+    @property
+    def weights(self) -> WeightsResult:
+        """Weights of the rows that are trained on, with class totals and effective sample sizes."""
+        r = self._started().reweighter
+        _, _, value, converged = r.statistics[:4].tolist()
+        return summarise(r.example_weights[r.rows], r.labels[r.rows], r.num_classes, value, converged > 0)
+
+    # ---- One training micro-step ----------------------------------------------------------------------------------
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor | tuple[Tensor, Any]:
+        """Weighted mean of the per-example losses; in evaluation the plain mean, so that runs compare across
+        weightings."""
+        if not self.is_weighted:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        inputs = dict(inputs)
+        index = inputs.pop(EXAMPLE_INDEX, None)
+        labels = inputs.pop(self.label_names[0])
+        inputs.pop("skip_logits", None)  # the loss is computed from the logits
+        if not self.model.training:
+            outputs = model(**inputs)
+            loss = self._evaluation_loss(logits_of(outputs), labels, labels).mean()
+            return (loss, with_loss(outputs, loss)) if return_outputs else loss
+
+        session, step = self._started(), self.state.global_step
+        check_index(index)
+        session.before_forward(model, step)
+        outputs = model(**inputs)
+        weights = session.weights(step, index, inputs)  # (B,), detached
+        example_loss = self._example_loss(logits_of(outputs), labels, session.reweighter.class_prior)  # (B,)
+
+        # Divide by the examples of all micro-batches on all processes; undo the mean that DDP takes over processes.
+        scale = 1 / len(labels) if num_items_in_batch is None else self.accelerator.num_processes / num_items_in_batch
+        loss = (weights.to(example_loss) * example_loss).sum() * scale
+        if self.weighting_args.meta_loss_coefficient and self._data.meta is not None and session.warm(step):
+            loss = loss + self._meta_loss(model, step) * (len(labels) * scale)
+        return (loss, with_loss(outputs, loss)) if return_outputs else loss
+
+    def _meta_loss(self, model: nn.Module, step: int) -> Tensor:
+        """Coefficient times the mean cross-entropy of a meta batch: its classes are balanced, so nothing is
+        adjusted."""
+        args = self.weighting_args
+        items = self._session.meta_items(args.meta_batch_size, seed=self.args.seed, step=step)
+        inputs = self._prepare_input(self._collate(items))
+        labels = inputs.pop(self.label_names[0])
+        return args.meta_loss_coefficient * nn.functional.cross_entropy(logits_of(model(**inputs)).float(), labels)
+
+    # ---- Seams of the host ----------------------------------------------------------------------------------------
+
+    def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
+        # Every way into training passes here once the model is wrapped: train, resume, a smaller batch size, a search
+        # trial.
+        model, train_dataloader = super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
+        if self.is_weighted:
+            updates = math.ceil(len(train_dataloader) / self.args.gradient_accumulation_steps)
+            self._start(model, max_steps, max(1, updates), resume_from_checkpoint)
+        return model, train_dataloader
+
+    def _start(self, model: nn.Module, max_steps: int, epoch_steps: int, resume_from_checkpoint: str | None) -> None:
+        args, data, device = self.weighting_args, self.training_data, self.args.device
+        if self._session is not None:
+            self._session.close()
+        encoder, feature_dim = None, 0
+        if self._needs_transport:
+            encoder = self._encoder()
+            feature_dim = encoder(model, data.subset(data.train_rows[:1])).shape[1]
+        labels, rows = data.labels.to(device), torch.as_tensor(data.train_rows, device=device)
+        weight_model = self._weight_model or build_weight_model(
+            args,
+            data.labels,
+            data.class_counts,
+            feature_dim=feature_dim,
+            column=data.weight_column,
+            seed=self.args.seed,
+        )
+        warmup = args.weight_warmup if args.weight_warmup >= 1 else args.weight_warmup * max_steps
+        reweighter = Reweighter(
+            weight_model,
+            self._cost or build_cost(args),
+            labels=labels,
+            rows=rows,
+            num_classes=data.num_classes,
+            class_mass=TARGET_MASSES[args.target_mass],
+            make_target=TARGETS[args.target],
+            schedule=Schedule(round(warmup), args.weight_refresh_steps or epoch_steps, args.weight_smoothing),
+            feature_dim=feature_dim,
+            per_batch=args.weight_scope == "batch",
+            standardize=args.standardize_features,
+        )
+        if resume_from_checkpoint is not None:
+            self._resume(reweighter, resume_from_checkpoint)
+        self._session = WeightingSession(
+            reweighter, data, encoder, self.accelerator, head_only_after_warmup=args.head_only_after_warmup
+        )
+
+    def _encoder(self) -> Encoder:
+        module = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        config = getattr(module, "config", None)
+        pad_token_id = None if config is None else config.get_text_config().pad_token_id
+        head_input = HeadInput(find_head(module, self._data.num_classes, self.weighting_args.feature_module))
+        return Encoder(head_input, self._collate_inputs, self._prepare_input, self.args.eval_batch_size, pad_token_id)
+
+    def _resume(self, reweighter: Reweighter, folder: str) -> None:
+        state = checkpoint.load_state(folder, self._state_header(reweighter))
+        if state is None:
+            logger.warning(
+                "The checkpoint %s holds no example weights (otw_state.*): they are learned anew from its model.",
+                folder,
+            )
+            return
+        reweighter.load_state_dict(state)
+
+    def _state_header(self, reweighter: Reweighter) -> dict[str, Any]:
+        data = self.training_data
+        name = type(reweighter.weight_model).__name__
+        return {"weight_model": name, "num_examples": len(data.labels), "labels_digest": data.labels_digest}
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self._session is not None and self.args.should_save and self.weighting_args.save_weights_in_checkpoints:
+            reweighter = self._session.reweighter
+            checkpoint.save_state(output_dir, reweighter.state_dict(), self._state_header(reweighter))
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor | int | None:
+        if not self.is_weighted:
+            return super()._get_num_items_in_batch(batch_samples, device)
+        if not batch_samples or self.label_names[0] not in batch_samples[0]:
+            return None
+        count = torch.tensor(sum(len(batch[self.label_names[0]]) for batch in batch_samples), device=device)
+        return self.accelerator.gather(count).sum() if self.args.world_size > 1 else count
+
+    def _set_signature_columns_if_needed(self) -> None:
+        first = self._signature_columns is None
+        super()._set_signature_columns_if_needed()
+        if first and self.is_weighted:
+            self._signature_columns = [*self._signature_columns, EXAMPLE_INDEX]
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        inputs = super()._prepare_inputs(inputs)
+        if self.is_weighted and not self.model.training:
+            # Heads take **kwargs: an index that reaches the model in evaluation or prediction would be swallowed in
+            # silence.
+            inputs.pop(EXAMPLE_INDEX, None)
+        return inputs
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the means of the weighting's statistics over the logging window to training logs."""
+        if "loss" in logs and self._session is not None:
+            logs = {**logs, **self._session.take_statistics()}
+        super().log(logs, start_time)
+
+    # ---- Small things ---------------------------------------------------------------------------------------------
+
+    @property
+    def _needs_transport(self) -> bool:
+        if self._weight_model is not None:
+            return self._weight_model.needs_transport
+        return self.weighting_args.weighting not in WITHOUT_TRANSPORT
+
+    def _collate(self, items: list[Any]) -> dict[str, Any]:
+        batch = self._get_collator_with_removed_columns(self.data_collator)(items)
+        return {name: value for name, value in batch.items() if name != EXAMPLE_INDEX}
+
+    def _collate_inputs(self, items: list[Any]) -> dict[str, Any]:
+        return {name: value for name, value in self._collate(items).items() if name not in self.label_names}
+
+    def _started(self) -> WeightingSession:
+        if self._session is None:
+            raise RuntimeError("Expected weights, but training has not started: call `train()` first.")
+        return self._session
