@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from transformers import TrainingArguments
 
 from hf_otw.costs import COSTS
-from hf_otw.presets import BASELINE, BASELINES, PRESETS
+from hf_otw.presets import BASELINES, PRESETS, defaults
 from hf_otw.registry import look_up
 from hf_otw.target import TARGET_MASSES, TARGETS
 from hf_otw.transport import OBJECTIVES
@@ -23,6 +23,7 @@ WEIGHTINGS = (
     "closed_form",
     "relaxed_rows",
     "bounded_rows",
+    "clean_posterior",
     "own_class",
     "agreement",
     "table",
@@ -46,13 +47,11 @@ class WeightingArguments:
         "Set of defaults: `default` (measured to be best) or `paper` (Guo et al. 2022, faithful).", "default", PRESETS
     )
     weighting: str | None = _field(
-        "Where weights come from. Transport: `own_class` (mass that the plan ships to the row's own class), "
-        "`agreement` (softmax over "
-        "the columns), `closed_form` (free rows), `relaxed_rows`, `bounded_rows`, `table` (a logit per example), "
-        "`net` (a network from "
-        "features to a logit). Baselines: `uniform`, `inverse_frequency`, `effective_number`, `column`. `none` is "
-        "the stock Trainer, bit "
-        "for bit.",
+        "Where weights come from. Transport: `clean_posterior` (probability that the label is right, noise rate "
+        "estimated), `own_class` (mass that the plan ships to the row's own class), `agreement` (softmax over the "
+        "columns), `closed_form` (free rows), `relaxed_rows`, `bounded_rows`, `table` (a logit per example), `net` "
+        "(a network from features to a logit). Baselines: `uniform`, `inverse_frequency`, `effective_number`, "
+        "`column`. `none` is the stock Trainer, bit for bit.",
         choices=WEIGHTINGS,
     )
     weight_scope: str | None = _field(
@@ -92,7 +91,7 @@ class WeightingArguments:
     focal_gamma: float = _field("Exponent of the focal loss.", 2.0)
     weight_warmup: float | None = _field(
         "Training with all weights 1 before the first solve: a number of steps if >= 1, a fraction of all steps if "
-        "below."
+        "below. Default: an epoch, at most half of the training."
     )
     weight_refresh_steps: int | None = _field(
         "Dataset scope: solve again every so many optimizer steps (also the age at which meta features are "
@@ -136,10 +135,7 @@ class WeightingArguments:
         Raises:
             ValueError: an unknown name, or a number out of its range.
         """
-        preset = look_up(PRESETS, self.preset, "preset")
-        if self.weighting in BASELINES:
-            preset = preset | BASELINE
-        for name, value in preset.items():
+        for name, value in defaults(self.preset, self.weighting).items():
             if getattr(self, name) is None:
                 setattr(self, name, value)
         for name, table in (
@@ -157,6 +153,22 @@ class WeightingArguments:
             value = getattr(self, name)
             if value is not None and not (low <= value < high):
                 raise ValueError(f"Expected {low} <= {name} < {high}, got {value}. {remedy}")
+        self._check_combination()
+
+    def _check_combination(self) -> None:
+        """No argument may be set and then have no effect."""
+        without_transport = self.weighting in BASELINES
+        for name, is_set, wanted in (
+            ("target_ess", self.target_ess is not None and self.weighting != "closed_form", "closed_form"),
+            ("raw_weight_logits", self.raw_weight_logits and self.weighting != "table", "table"),
+            ("keep_class_totals", self.keep_class_totals and without_transport, "a transport weighting"),
+            ("head_only_after_warmup", self.head_only_after_warmup and without_transport, "a transport weighting"),
+        ):
+            if is_set:
+                raise ValueError(
+                    f"Expected weighting={wanted!r} for {name}, got weighting={self.weighting!r}, which has no use "
+                    "for it. Change one of them."
+                )
 
 
 _RANGES = (

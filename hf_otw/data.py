@@ -53,7 +53,9 @@ class IndexCollator:
         index = [item[EXAMPLE_INDEX] for item in items if EXAMPLE_INDEX in item]
         if len(index) != len(items):
             return self.collate(items)
-        batch = self.collate([{name: value for name, value in item.items() if name != EXAMPLE_INDEX} for item in items])
+        batch = self.collate(
+            [{name: value for name, value in item.items() if name != EXAMPLE_INDEX} for item in items]
+        )
         batch[EXAMPLE_INDEX] = torch.tensor(index)
         return batch
 
@@ -195,7 +197,8 @@ def split_meta(
 
 def rows_seen_elsewhere(dataset: Any, others: Sequence[Any]) -> np.ndarray:
     """`(N,)` bool: rows whose inputs occur twice in `dataset`, or in one of `others`; all False where contents cannot
-    be compared."""
+    be compared.
+    """
     own = row_hashes(dataset)
     if own is None:
         return np.zeros(len(dataset), dtype=bool)

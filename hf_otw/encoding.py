@@ -31,8 +31,7 @@ class Encoder:
     """From data sets to features.
 
     Forward passes go through the model as wrapped for training (sharded parameters need it), in evaluation mode: no
-    dropout, no running
-    statistics, and no number drawn from the global random state.
+    dropout, no running statistics, and no number drawn from the global random state.
 
     Attributes:
         head_input: listens to the head.

@@ -12,10 +12,13 @@ from hf_otw.costs import CombinedCost, FeatureCost, LabelCost
 from hf_otw.losses import CrossEntropy, ExampleLoss, Focal, LogitAdjusted
 from hf_otw.presets import BASELINES
 from hf_otw.registry import look_up
+from hf_otw.reweighter import Reweighter, Schedule
+from hf_otw.target import TARGET_MASSES, TARGETS
 from hf_otw.transport import OBJECTIVES, BoundedRows, RelaxedRows
 from hf_otw.types import Cost
 from hf_otw.weighting import (
     Agreement,
+    CleanPosterior,
     ClosedForm,
     Column,
     KeepClassTotals,
@@ -81,6 +84,7 @@ def build_weight_model(
         "relaxed_rows": lambda: RowMass(reg=args.reg, rows=RelaxedRows(args.row_rho)),
         "bounded_rows": lambda: RowMass(reg=args.reg, rows=BoundedRows(args.row_cap)),
         "own_class": lambda: OwnClassMass(reg=args.reg),
+        "clean_posterior": lambda: CleanPosterior(reg=args.reg),
         "agreement": lambda: Agreement(reg=args.reg),
         "table": lambda: _table(args, labels, class_counts),
         "net": lambda: WeightNet(
@@ -105,3 +109,52 @@ def _table(args: WeightingArguments, labels: Tensor, class_counts: Sequence[int]
         return Table(len(labels), update=update, init=init, raw=True, **common)
     update = None if args.weight_lr is None else MirrorStep(args.weight_lr)
     return Table(len(labels), update=update, init=torch.zeros(len(labels)), **common)
+
+
+def build_reweighter(
+    args: WeightingArguments,
+    labels: Tensor,
+    rows: Tensor,
+    *,
+    num_classes: int,
+    feature_dim: int,
+    column: Tensor | None,
+    seed: int,
+    schedule: Schedule,
+    weight_model: WeightModel | None,
+    cost: Cost | None,
+) -> Reweighter:
+    """Return the algorithm, with the user's own objects where there are some.
+
+    Shape:
+        - labels: `(N,)`, all rows as given; rows: `(n,)`, those trained on; column: `(N,)`.
+    """
+    counts = torch.bincount(labels[rows], minlength=num_classes).tolist()
+    return Reweighter(
+        weight_model
+        or build_weight_model(args, labels.cpu(), counts, feature_dim=feature_dim, column=column, seed=seed),
+        cost or build_cost(args),
+        labels=labels,
+        rows=rows,
+        num_classes=num_classes,
+        class_mass=TARGET_MASSES[args.target_mass],
+        make_target=TARGETS[args.target],
+        schedule=schedule,
+        feature_dim=feature_dim,
+        per_batch=args.weight_scope == "batch",
+        standardize=args.standardize_features,
+    )
+
+
+def build_schedule(args: WeightingArguments, max_steps: int, epoch_steps: int) -> Schedule:
+    """Return when to solve, in optimizer steps.
+
+    The default warm-up is an epoch, which shows every example once and so fills the memory, but at most half of the
+    training: in a short run the weights need the second half.
+    """
+    warmup = args.weight_warmup
+    if warmup is None:
+        warmup_steps = min(epoch_steps, max_steps // 2)
+    else:
+        warmup_steps = round(warmup if warmup >= 1 else warmup * max_steps)
+    return Schedule(warmup_steps, args.weight_refresh_steps or epoch_steps, args.weight_smoothing)

@@ -1,8 +1,7 @@
 """Features: what the classification head receives, taken from the forward pass that training makes anyway.
 
 A pre-hook on the head is the one definition of "penultimate embedding" that holds for every architecture: hidden
-states are followed by a
-pooler, a dense layer, a norm or a mean in one model or another.
+states are followed by a pooler, a dense layer, a norm or a mean in one model or another.
 """
 
 from __future__ import annotations

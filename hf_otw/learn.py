@@ -23,7 +23,10 @@ from hf_otw.transport import OBJECTIVES
 from hf_otw.transport._check import check_reg
 from hf_otw.transport.rows import RowMarginal
 from hf_otw.types import Cost, Measure
-from hf_otw.weighting import Agreement, ClosedForm, OwnClassMass, RowMass, Table, WeightModel
+from hf_otw.weighting import Agreement, CleanPosterior, ClosedForm, OwnClassMass, RowMass, Table, WeightModel
+
+#: Weight models that judge labels: their cost must not see them.
+JUDGES = {"clean_posterior": CleanPosterior, "own_class": OwnClassMass, "agreement": Agreement}
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 
@@ -80,14 +83,13 @@ def learn_weights(
         reg: entropic strength, in units of the cost. Smaller concentrates the weights.
         target_ess: instead of `reg`, the fraction of the examples that the weights shall be worth; closed form only.
         target_mass: `class_prior` (each class keeps its share, transport re-weights inside the classes; combine it
-            with a logit-adjusted
-            loss) or `balanced` (`1 / K` a class, the paper's).
+            with a logit-adjusted loss) or `balanced` (`1 / K` a class, the paper's).
         target: `examples` (every meta example is a column; against hidden shift) or `prototypes` (class means; against
             label noise).
         rows: holds the weights near uniform, `RelaxedRows(rho)` or `BoundedRows(cap)`; free by default.
-        weighting: `own_class` (mass that the plan ships to the row's own class), `agreement`, or a `WeightModel`, in
-            place of what
-            `objective` and `rows` say. The two named ones use the feature cost unless a callable is given.
+        weighting: `clean_posterior` (probability that the label is right), `own_class` (mass that the plan ships to
+            the row's own class), `agreement`, or a `WeightModel`, in place of what `objective` and `rows` say. The
+            named ones use the feature cost unless a callable is given.
         steps: gradient steps for the objectives without a closed form.
         standardize: centre and scale the features with the training mean and standard deviation first.
 
@@ -97,8 +99,7 @@ def learn_weights(
     Raises:
         TypeError: a mixture of NumPy arrays and tensors.
         ValueError: shapes that do not fit, labels out of range, a class absent from one of the two sets, features not
-            finite or all equal,
-            `reg <= 0`, or an unknown name.
+            finite or all equal, `reg <= 0`, or an unknown name.
 
     Example:
         >>> result = learn_weights(embeddings, labels, meta_embeddings, meta_labels)
@@ -129,7 +130,7 @@ def learn_weights(
     columns = look_up(TARGETS, target, "target")(z_meta, y_meta, mass)
     model = _weight_model(weighting, objective, rows, reg, target_ess, n, steps)
     ground = _cost(cost, model)
-    solved = model(torch.arange(n), Measure(z, y, torch.full_like(z[:, 0], 1 / n)), columns, ground)
+    solved = model(torch.arange(n, device=z.device), Measure(z, y, torch.full_like(z[:, 0], 1 / n)), columns, ground)
 
     result = summarise(
         solved.weights, y, num_classes, float(solved.value), bool(solved.converged > 0), float(solved.marginal_error)
@@ -161,10 +162,21 @@ def _weight_model(
     steps: int,
 ) -> WeightModel:
     chosen = look_up(OBJECTIVES, objective, "objective")
+    closed_form = weighting is None and objective == "entropy"
+    if target_ess is not None and not (closed_form and rows is None):
+        raise ValueError(
+            f"Expected target_ess with the closed form only (objective='entropy', no rows, no weighting), got objective={objective!r}, "
+            f"rows={rows!r}, weighting={weighting!r}. Drop target_ess and choose reg."
+        )
+    if rows is not None and not closed_form:
+        raise ValueError(
+            f"Expected rows with objective='entropy' and no weighting, got objective={objective!r}, weighting={weighting!r}. "
+            "Pass weighting=RowMass(rows=...) or drop one of them."
+        )
     if isinstance(weighting, WeightModel):
         return weighting
     if weighting is not None:
-        return look_up({"own_class": OwnClassMass, "agreement": Agreement}, weighting, "weighting")(reg=reg)
+        return look_up(JUDGES, weighting, "weighting")(reg=reg)
     if objective != "entropy":
         return Table(n, objective=chosen, reg=reg, steps=steps)
     return ClosedForm(reg=reg, target_ess=target_ess) if rows is None else RowMass(reg=reg, rows=rows)
@@ -174,11 +186,12 @@ def _cost(cost: str | Cost, model: WeightModel) -> Cost:
     if callable(cost):
         return cost
     named = look_up(COSTS, cost, "cost")()
-    return FeatureCost() if isinstance(model, (OwnClassMass, Agreement)) else named
+    model = model.inner if isinstance(model, KeepClassTotals) else model
+    return FeatureCost() if isinstance(model, tuple(JUDGES.values())) else named
 
 
 def _tensors(features: Array, labels: Array, name: str, labels_name: str) -> tuple[Tensor, Tensor]:
-    z, y = torch.as_tensor(features), torch.as_tensor(labels)
+    z, y = _tensor(features), _tensor(labels)
     if z.ndim != 2 or y.ndim != 1 or len(z) != len(y) or len(z) == 0:
         raise ValueError(
             f"Expected {name} of shape (n, D) and {labels_name} of shape (n,) with n > 0, got {tuple(z.shape)} and "
@@ -187,3 +200,10 @@ def _tensors(features: Array, labels: Array, name: str, labels_name: str) -> tup
     if y.is_floating_point() or y.is_complex():
         raise ValueError(f"Expected integer {labels_name}, got {y.dtype}. Encode the classes as 0..K-1.")
     return z if z.dtype == torch.float64 else z.float(), y.long()
+
+
+def _tensor(array: Array) -> Tensor:
+    # torch refuses negative strides and warns of read-only memory (a memory map, an Arrow column): copy those.
+    if isinstance(array, np.ndarray) and (not array.flags.writeable or min(array.strides, default=0) < 0):
+        array = array.copy()
+    return torch.as_tensor(array).detach()

@@ -1,8 +1,7 @@
 """Per-example losses: logits and labels in, one unreduced loss per example out.
 
 Reduction and weighting happen elsewhere (`hf_otw.trainer`), so that a loss is never scaled twice. Logits are upcast to
-float32 first: in
-half precision the log-sum-exp of many classes loses digits.
+float32 first: in half precision the log-sum-exp of many classes loses digits.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """Feature memory: what training has last seen of each example, so that whole-data transport needs no extra forward
-pass."""
+pass.
+"""
 
 from __future__ import annotations
 

@@ -76,7 +76,8 @@ def _string_hash(text: str) -> int:
 
 def _mix(values: np.ndarray) -> np.ndarray:
     """A bijection of 64-bit integers that spreads nearby values (the finaliser of splitmix64,
-    https://doi.org/10.1145/2714064.2660195)."""
+    https://doi.org/10.1145/2714064.2660195).
+    """
     z = values + _MULTIPLIER
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Any
 
+from hf_otw.registry import look_up
+
 # Measured to serve clean and noisy data alike in full fine-tuning; see docs/default.md.
 DEFAULT = {
-    "weighting": "own_class",
+    "weighting": "clean_posterior",
     "weight_scope": "dataset",
     "cost": "feature",
     "label_weight": 1.0,
@@ -16,9 +18,9 @@ DEFAULT = {
     "target_mass": "class_prior",
     "target": "prototypes",
     "standardize_features": True,
-    "keep_class_totals": True,
+    "keep_class_totals": False,
     "example_loss": "logit_adjusted",
-    "weight_warmup": 0.34,
+    "weight_warmup": None,
     "weight_smoothing": 0.0,
     "weight_steps": 20,
     "weight_lr": None,
@@ -58,7 +60,30 @@ PAPER = {
 }
 
 # Weightings that learn nothing from features: plain cross-entropy from the first step, unless the user asks for more.
-BASELINE = {"example_loss": "cross_entropy", "weight_warmup": 0.0, "meta_loss_coefficient": 0.0}
+BASELINE = {
+    "example_loss": "cross_entropy",
+    "weight_warmup": 0.0,
+    "meta_loss_coefficient": 0.0,
+    "keep_class_totals": False,
+    "raw_weight_logits": False,
+    "head_only_after_warmup": False,
+}
 BASELINES = ("uniform", "inverse_frequency", "effective_number", "column")
+# Rows whose mass is free learn of the labels through the cost alone; the other weightings judge the labels, so that
+# their cost must not see them.
+FREE_ROWS = {"cost": "combined"}
+FREE_ROW_WEIGHTINGS = ("closed_form", "relaxed_rows", "bounded_rows", "table", "net")
 
 PRESETS: MappingProxyType[str, dict[str, Any]] = MappingProxyType({"default": DEFAULT, "paper": PAPER})
+
+
+def defaults(preset: str, weighting: str | None) -> dict[str, Any]:
+    """Return the values of the arguments that the user left open.
+
+    Raises:
+        ValueError: an unknown preset.
+    """
+    found = look_up(PRESETS, preset, "preset")
+    if weighting in BASELINES:
+        return found | BASELINE
+    return found | FREE_ROWS if weighting in FREE_ROW_WEIGHTINGS else found

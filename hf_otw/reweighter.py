@@ -111,7 +111,8 @@ class Reweighter:
     @torch.no_grad()
     def refresh(self, step: int, meta_features: Tensor | None = None, meta_labels: Tensor | None = None) -> None:
         """Steps 2 to 4. Shape: meta_features `(m, D)`, meta_labels `(m,)`; None for a weight model that needs no
-        transport."""
+        transport.
+        """
         self.solved_at = step
         if meta_features is not None:
             self._renew_target(meta_features, meta_labels)

@@ -1,5 +1,6 @@
 """One training run's weighting: the algorithm (`hf_otw.reweighter`) joined to the model, the data and the processes of
-the run."""
+the run.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +83,8 @@ class WeightingSession:
 
     def take_statistics(self) -> dict[str, float]:
         """Means over the micro-steps since the last call, one device synchronisation; those that are undefined are
-        left out."""
+        left out.
+        """
         if not self._count:
             return {}
         means = (self._sum / self._count).tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from typing import Any
 
 import torch
@@ -12,17 +13,18 @@ from transformers import Trainer
 
 from hf_otw import checkpoint
 from hf_otw.args import WeightingArguments
+from hf_otw.cards import card_data, card_fields
 from hf_otw.data import EXAMPLE_INDEX, IndexCollator
 from hf_otw.encoding import Encoder
-from hf_otw.factory import WITHOUT_TRANSPORT, build_cost, build_example_loss, build_weight_model
+from hf_otw.factory import WITHOUT_TRANSPORT, build_example_loss, build_reweighter, build_schedule
 from hf_otw.features import HeadInput, find_head
 from hf_otw.learn import WeightsResult, summarise
 from hf_otw.losses import CrossEntropy, ExampleLoss
+from hf_otw.model_card import build_model_card
 from hf_otw.outputs import logits_of, with_loss
-from hf_otw.reweighter import Reweighter, Schedule
+from hf_otw.reweighter import Reweighter
 from hf_otw.session import WeightingSession
 from hf_otw.support import check_index, check_support
-from hf_otw.target import TARGET_MASSES, TARGETS
 from hf_otw.training_data import TrainingData, prepare_data
 from hf_otw.types import Cost
 from hf_otw.weighting import WeightModel
@@ -31,22 +33,19 @@ logger = logging.getLogger(__name__)
 
 
 class OTWeightedTrainer(Trainer):
-    """A drop-in `Trainer` whose loss weights every example by optimal transport to a small clean meta set (arXiv
-    2208.02951).
+    """A drop-in `Trainer` whose loss weights every example by optimal transport to a small clean meta set.
 
-    Takes the arguments of `transformers.Trainer`, in the same order, and four more. `args` may be a plain
-    `TrainingArguments` (the default
+    The method is that of arXiv 2208.02951, solved over the whole training set. Takes the arguments of
+    `transformers.Trainer`, in the same order, and four more. `args` may be a plain `TrainingArguments` (the default
     preset then applies) or an `OTWeightedTrainingArguments`. With `weighting="none"` every method is the stock
     Trainer's.
 
     Args:
         meta_dataset: clean, class-balanced examples, processed like `train_dataset` and disjoint from it. Split off
-            `train_dataset` and left
-            out of training when not given.
+            `train_dataset` and left out of training when not given.
         weight_model: a `WeightModel` of your own, in place of `args.weighting`.
-        cost: a cost of your own, `(source, target) -> C (n, m)`, in place of `args.cost`.
-        example_loss: a per-example loss of your own, `(logits, labels, class_prior) -> (B,)`, in place of
-            `args.example_loss`.
+        cost: of your own, `(source, target) -> C (n, m)`, in place of `args.cost`.
+        example_loss: of your own, `(logits, labels, class_prior) -> (B,)`, in place of `args.example_loss`.
 
     Raises:
         ValueError, TypeError: input that cannot be weighted, before any training; the message says what was expected,
@@ -105,13 +104,11 @@ class OTWeightedTrainer(Trainer):
             config=getattr(model, "config", None),
             label_names=self.label_names,
             seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
-            needs_meta=self._needs_transport,
+            needs_meta=self._needs_transport or self.weighting_args.meta_loss_coefficient > 0,
         )
         if self._needs_transport:
             find_head(model, data.num_classes, self.weighting_args.feature_module)
         return data
-
-    # ---- What the user reads --------------------------------------------------------------------------------------
 
     @property
     def training_data(self) -> TrainingData:
@@ -143,8 +140,7 @@ class OTWeightedTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor | tuple[Tensor, Any]:
-        """Weighted mean of the per-example losses; in evaluation the plain mean, so that runs compare across
-        weightings."""
+        """Weighted mean of the per-example losses; in evaluation the plain mean, which compares across weightings."""
         if not self.is_weighted:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         inputs = dict(inputs)
@@ -171,8 +167,7 @@ class OTWeightedTrainer(Trainer):
         return (loss, with_loss(outputs, loss)) if return_outputs else loss
 
     def _meta_loss(self, model: nn.Module, step: int) -> Tensor:
-        """Coefficient times the mean cross-entropy of a meta batch: its classes are balanced, so nothing is
-        adjusted."""
+        """Coefficient times the mean cross-entropy of a meta batch, whose classes are balanced: no adjustment."""
         args = self.weighting_args
         items = self._session.meta_items(args.meta_batch_size, seed=self.args.seed, step=step)
         inputs = self._prepare_input(self._collate(items))
@@ -198,28 +193,17 @@ class OTWeightedTrainer(Trainer):
         if self._needs_transport:
             encoder = self._encoder()
             feature_dim = encoder(model, data.subset(data.train_rows[:1])).shape[1]
-        labels, rows = data.labels.to(device), torch.as_tensor(data.train_rows, device=device)
-        weight_model = self._weight_model or build_weight_model(
+        reweighter = build_reweighter(
             args,
-            data.labels,
-            data.class_counts,
+            data.labels.to(device),
+            torch.as_tensor(data.train_rows, device=device),
+            num_classes=data.num_classes,
             feature_dim=feature_dim,
             column=data.weight_column,
             seed=self.args.seed,
-        )
-        warmup = args.weight_warmup if args.weight_warmup >= 1 else args.weight_warmup * max_steps
-        reweighter = Reweighter(
-            weight_model,
-            self._cost or build_cost(args),
-            labels=labels,
-            rows=rows,
-            num_classes=data.num_classes,
-            class_mass=TARGET_MASSES[args.target_mass],
-            make_target=TARGETS[args.target],
-            schedule=Schedule(round(warmup), args.weight_refresh_steps or epoch_steps, args.weight_smoothing),
-            feature_dim=feature_dim,
-            per_batch=args.weight_scope == "batch",
-            standardize=args.standardize_features,
+            schedule=build_schedule(args, max_steps, epoch_steps),
+            weight_model=self._weight_model,
+            cost=self._cost,
         )
         if resume_from_checkpoint is not None:
             self._resume(reweighter, resume_from_checkpoint)
@@ -237,17 +221,14 @@ class OTWeightedTrainer(Trainer):
     def _resume(self, reweighter: Reweighter, folder: str) -> None:
         state = checkpoint.load_state(folder, self._state_header(reweighter))
         if state is None:
-            logger.warning(
-                "The checkpoint %s holds no example weights (otw_state.*): they are learned anew from its model.",
-                folder,
-            )
-            return
-        reweighter.load_state_dict(state)
+            logger.warning("No example weights (otw_state.*) in %s: they are learned anew from its model.", folder)
+        else:
+            reweighter.load_state_dict(state)
 
     def _state_header(self, reweighter: Reweighter) -> dict[str, Any]:
         data = self.training_data
-        name = type(reweighter.weight_model).__name__
-        return {"weight_model": name, "num_examples": len(data.labels), "labels_digest": data.labels_digest}
+        model = type(reweighter.weight_model).__name__
+        return {"weight_model": model, "num_examples": len(data.labels), "labels_digest": data.labels_digest}
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
@@ -283,7 +264,21 @@ class OTWeightedTrainer(Trainer):
             logs = {**logs, **self._session.take_statistics()}
         super().log(logs, start_time)
 
-    # ---- Small things ---------------------------------------------------------------------------------------------
+    def create_model_card(self, **card: Any) -> None:
+        """Write `README.md` into `output_dir`: class counts, learned totals, method, metrics and configuration.
+
+        Args:
+            card: the arguments of `Trainer.create_model_card`, and `ot`, `plain`, `ot_recall`, `plain_recall` of
+                `hf_otw.model_card.CardData`; the metrics of the latest evaluation by default.
+        """
+        if not self.is_weighted or self._data is None:
+            super().create_model_card(**card)
+        elif self.is_world_process_zero():
+            weights = None if self._session is None else self.weights
+            model = self.accelerator.unwrap_model(self.model)
+            given = card_fields(getattr(model, "config", None), **card)
+            data = card_data(self.args, self.weighting_args, self.state, self._data, weights, given=given)
+            build_model_card(data).save(os.path.join(self.args.output_dir, "README.md"))
 
     @property
     def _needs_transport(self) -> bool:

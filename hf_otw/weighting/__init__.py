@@ -5,6 +5,7 @@ from __future__ import annotations
 from hf_otw.weighting.agreement import Agreement
 from hf_otw.weighting.base import WeightModel
 from hf_otw.weighting.class_balanced import ClassWeighted, effective_number, inverse_frequency
+from hf_otw.weighting.clean_posterior import CleanPosterior
 from hf_otw.weighting.closed_form import ClosedForm
 from hf_otw.weighting.column import Column
 from hf_otw.weighting.keep_class_totals import KeepClassTotals
@@ -18,6 +19,7 @@ from hf_otw.weighting.updates import MirrorStep, SoftmaxSGDStep
 __all__ = [
     "Agreement",
     "ClassWeighted",
+    "CleanPosterior",
     "ClosedForm",
     "Column",
     "KeepClassTotals",

@@ -13,8 +13,9 @@ from hf_otw.weighting.base import WeightModel, exact, mean_one
 class Agreement(WeightModel):
     """`w_i` proportional to `sum_j softmax_j(-C_ij / reg) [y_j = y_i]`, with a cost that does not see the labels.
 
-    Each row ships its own mass by a softmax over the columns; the weight is the part that arrives at the row's own class. Target masses
-    play no part. A row that sits well in its class keeps weight near the class's best, however rare the class.
+    Each row ships its own mass by a softmax over the columns; the weight is the part that arrives at the row's own
+    class. Target masses play no part. A row that sits well in its class keeps weight near the class's best, however
+    rare the class.
 
     Args:
         reg: entropic strength, in units of the cost.
@@ -24,11 +25,16 @@ class Agreement(WeightModel):
         super().__init__()
         self.reg = reg
 
-    @torch.no_grad()
     def forward(self, index: Tensor, source: Measure, target: Measure, cost: Cost) -> Weights:
-        out = torch.empty_like(source.mass)
-        for rows, C in CostBlocks(cost, source, target):
-            shipped = (C / -self.reg).softmax(dim=1)  # (rows, m)
-            own = source.labels[rows, None] == target.labels[None, :]  # (rows, m)
-            out[rows] = (shipped * own).sum(dim=1)
-        return exact(mean_one(out))
+        return exact(mean_one(own_class_share(source, target, cost, self.reg)))
+
+
+@torch.no_grad()
+def own_class_share(source: Measure, target: Measure, cost: Cost, reg: float) -> Tensor:
+    """The share of each row's mass that a softmax over the columns sends to its own class, shape `(n,)`, in `[0, 1]`."""
+    out = torch.empty_like(source.mass)
+    for rows, C in CostBlocks(cost, source, target):
+        shipped = (C / -reg).softmax(dim=1)  # (rows, m)
+        own = source.labels[rows, None] == target.labels[None, :]  # (rows, m)
+        out[rows] = (shipped * own).sum(dim=1)
+    return out

