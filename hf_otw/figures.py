@@ -108,7 +108,7 @@ def class_totals(data: ReportData) -> Figure:
     _layout(
         figure, data, order, axis, "share (log scale)" if axis.kind == "log" else "share", lambda v: f"{100 * v:g}%"
     )
-    _reference(figure, axis, 1 / len(order))
+    _reference(figure, 1 / len(order))
     for i, factor in enumerate(factors):
         figure.add_annotation(x=1, xref="paper", xanchor="left", xshift=8, y=i, text=_safe(factor), showarrow=False)
     return figure.update_layout(margin_r=60)
@@ -158,7 +158,7 @@ def weights(data: ReportData) -> Figure:
         hoverinfo="skip",
     )
     _layout(figure, data, order, axis, "weight (log scale)" if axis.kind == "log" else "weight", lambda v: f"×{v:g}")
-    _reference(figure, axis, 1.0)
+    _reference(figure, 1.0)
     return figure
 
 
@@ -260,18 +260,9 @@ def _layout(
     )
 
 
-def _reference(figure: Figure, axis: Axis, value: float) -> None:
+def _reference(figure: Figure, value: float) -> None:
     """Draw the dashed vertical line that the caption explains."""
-    figure.add_shape(
-        type="line",
-        x0=value,
-        x1=value,
-        y0=0,
-        y1=1,
-        yref="paper",
-        layer="between",
-        line={"color": LIGHT["muted"], "width": 1.5, "dash": "dash"},
-    )
+    figure.add_vline(x=value, layer="above", line={"color": LIGHT["muted"], "width": 1.5, "dash": "dash"})
 
 
 def _axis(values: np.ndarray, *, floor: float) -> Axis:

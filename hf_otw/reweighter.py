@@ -177,7 +177,7 @@ class Reweighter:
                 "learn the weights anew."
             )
         device = self.labels.device
-        state = {name: value.to(device) for name, value in state.items()}
+        state = {name: value.to(device, copy=True) for name, value in state.items()}
         self.weight_model.load_state_dict(
             {n.removeprefix("weight_model."): v for n, v in state.items() if n.startswith("weight_model.")}
         )

@@ -31,7 +31,7 @@ class Agreement(WeightModel):
 
 @torch.no_grad()
 def own_class_share(source: Measure, target: Measure, cost: Cost, reg: float) -> Tensor:
-    """The share of each row's mass that a softmax over the columns sends to its own class, shape `(n,)`, in `[0, 1]`."""
+    """The share of a row's mass that a softmax over the columns sends to its class, shape `(n,)`, in `[0, 1]`."""
     out = torch.empty_like(source.mass)
     for rows, C in CostBlocks(cost, source, target):
         shipped = (C / -reg).softmax(dim=1)  # (rows, m)

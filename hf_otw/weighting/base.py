@@ -13,13 +13,13 @@ from hf_otw.types import Cost, Measure, Weights
 class WeightModel(nn.Module, ABC):
     """Learns one weight per row from a source and a target measure.
 
-    A subclass is called with the rows of one batch (`weight_scope="batch"`) or with the whole training set (`"dataset"`). What it
-    must remember between calls is a buffer or a parameter of its own, so that a checkpoint holds it; it is never attached to the
-    user's model. `hf_otw.testing.check_weighting` checks an implementation.
+    A subclass is called with the rows of one batch (`weight_scope="batch"`) or with the whole training set
+    (`"dataset"`). What it must remember between calls is a buffer or a parameter of its own, so that a checkpoint
+    holds it; it is never attached to the user's model. `hf_otw.testing.check_weighting` checks an implementation.
 
     Attributes:
-        needs_transport (`bool`): whether `source.features`, `target` and `cost` are used. Weight models that do not need them
-            cost no meta set, no feature memory and no extra forward pass.
+        needs_transport (`bool`): whether `source.features`, `target` and `cost` are used. Weight models that do not
+            need them cost no meta set, no feature memory and no extra forward pass.
     """
 
     needs_transport: bool = True
@@ -43,7 +43,8 @@ def mean_one(mass: Tensor) -> Tensor:
     mean = mass.mean()
     if not (torch.isfinite(mean) and mean > 0):
         raise ValueError(
-            f"Expected row masses that are finite and not all zero, got a mean of {mean.item()}. Raise `reg`, and check the features."
+            f"Expected row masses that are finite and not all zero, got a mean of {mean.item()}. Raise `reg`, and "
+            "check the features."
         )
     return mass / mean
 

@@ -40,7 +40,7 @@ def inverse_frequency(class_counts: Sequence[int] | Tensor) -> ClassWeighted:
 
 
 def effective_number(class_counts: Sequence[int] | Tensor, *, beta: float = 0.9999) -> ClassWeighted:
-    """`w_i` proportional to `(1 - beta) / (1 - beta^n)` (Cui et al. 2019, https://huggingface.co/papers/1901.05555, eq. 4)."""
+    """`w_i` proportional to `(1 - beta) / (1 - beta^n)` (https://huggingface.co/papers/1901.05555, eq. 4)."""
     if not 0 <= beta < 1:
         raise ValueError(f"Expected 0 <= beta < 1, got {beta}. Cui et al. use 0.9 to 0.9999.")
     counts = _counts(class_counts)
@@ -51,6 +51,7 @@ def _counts(class_counts: Sequence[int] | Tensor) -> Tensor:
     counts = torch.as_tensor(class_counts, dtype=torch.float64)
     if not (counts > 0).all():
         raise ValueError(
-            f"Expected at least one training example a class, got counts {counts.long().tolist()}. Remove empty classes."
+            f"Expected at least one training example a class, got counts {counts.long().tolist()}. "
+            "Remove empty classes."
         )
     return counts

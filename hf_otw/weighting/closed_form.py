@@ -14,8 +14,8 @@ from hf_otw.weighting.reg import reg_for_ess
 class ClosedForm(WeightModel):
     """`w = n * argmin_w OT_reg(w, b; C)` under the `entropy` objective (arXiv 2208.02951, eq. 4, solved exactly).
 
-    With the label cost alone this is inverse class frequency; the features move weight *inside* the classes, towards rows that look
-    like the meta set.
+    With the label cost alone this is inverse class frequency; the features move weight *inside* the classes, towards
+    rows that look like the meta set.
 
     Args:
         reg: entropic strength, in units of the cost.

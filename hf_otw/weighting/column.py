@@ -27,7 +27,8 @@ class Column(WeightModel):
         if not torch.isfinite(values).all():
             bad = int((~torch.isfinite(values)).sum())
             raise ValueError(
-                f"Expected finite weights, but {bad} of {len(values)} are NaN or infinite. Fill them in or drop the rows."
+                f"Expected finite weights, but {bad} of {len(values)} are NaN or infinite. Fill them "
+                "in or drop the rows."
             )
         if (values < 0).any():
             raise ValueError(

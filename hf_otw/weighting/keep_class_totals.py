@@ -12,8 +12,8 @@ from hf_otw.weighting.base import WeightModel, mean_one
 class KeepClassTotals(WeightModel):
     """Rescale another model's weights so that every class keeps the share of the prior mass that it had.
 
-    Guards the rare classes: while features are still poor, a plan takes weight away from them, so they are not learned, so they stay badly
-    placed. A class whose weights are all zero gets the prior's weights back.
+    Guards the rare classes: while features are still poor, a plan takes weight away from them, so they are not
+    learned, so they stay badly placed. A class whose weights are all zero gets the prior's weights back.
 
     Args:
         inner: the weight model whose weights are rescaled.

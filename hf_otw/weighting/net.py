@@ -14,8 +14,8 @@ from hf_otw.weighting.base import WeightModel
 class WeightNet(WeightModel):
     """`w = softmax over the given rows of v^T tanh(W z + c)` (arXiv 2208.02951, eq. 6, "implicit").
 
-    The number of parameters does not grow with the training set, and rows never seen get a weight too. Optimised by gradient descent on
-    the objective, without momentum, so that its parameters are all its state.
+    The number of parameters does not grow with the training set, and rows never seen get a weight too. Optimised by
+    gradient descent on the objective, without momentum, so that its parameters are all its state.
 
     Args:
         feature_dim: `D`.

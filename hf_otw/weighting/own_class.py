@@ -12,10 +12,11 @@ from hf_otw.weighting.base import WeightModel, mean_one
 
 
 class OwnClassMass(WeightModel):
-    """`w_i` proportional to `sum_j T_ij [y_j = y_i]`, with both marginals fixed and a cost that does not see the labels.
+    """`w_i` proportional to `sum_j T_ij [y_j = y_i]`, both marginals fixed and a cost that does not see the labels.
 
-    Rows whose features belong where their label says keep their mass; a mislabelled row ships its mass to another class's columns and
-    loses its weight. The column marginals calibrate what a softmax over prototypes (`Agreement`) gets wrong for rare classes.
+    Rows whose features belong where their label says keep their mass; a mislabelled row ships its mass to another
+    class's columns and loses its weight. The column marginals calibrate what a softmax over prototypes (`Agreement`)
+    gets wrong for rare classes.
 
     Args:
         reg: entropic strength, in units of the cost.

@@ -16,8 +16,8 @@ STEPS = 20
 def reg_for_ess(weights_at: Callable[[float], Tensor], target_ess: float) -> float:
     """The smallest `reg` in `[1e-3, 1e2]` whose weights keep `ess >= target_ess * n`, by bisection in `log reg`.
 
-    The ess of a closed form or a plan grows with `reg`, so bisection finds it to one part in 10^5 in 20 solves. Where even the
-    largest `reg` stays below the target (a cost that ranges over hundreds), that `reg` is returned.
+    The ess of a closed form or a plan grows with `reg`, so bisection finds it to one part in 10^5 in 20 solves. Where
+    even the largest `reg` stays below the target (a cost that ranges over hundreds), that `reg` is returned.
 
     Args:
         weights_at: `reg -> weights (n,)`.

@@ -13,9 +13,10 @@ from hf_otw.weighting.updates import LogitUpdate, MirrorStep
 
 
 class Table(WeightModel):
-    """A logit per training example, moved by `steps` gradient steps on an objective in each call (arXiv 2208.02951, eq. 5, "explicit").
+    """A logit per training example, moved by gradient steps on an objective (arXiv 2208.02951, eq. 5, "explicit").
 
-    The given rows' `w = softmax(logits[index])` are the source masses. Rows are found by `index`, so the table also works per batch.
+    The given rows' `w = softmax(logits[index])` are the source masses. Rows are found by `index`, so the table also
+    works per batch.
 
     Args:
         num_examples: `N`, rows of the training set.
@@ -25,8 +26,8 @@ class Table(WeightModel):
         update: how a logit answers to the gradient. Defaults to `MirrorStep(1 / reg)` for `entropy`, else
             `MirrorStep(1)`.
         init: `(N,)` initial logits; 0 by default.
-        raw: multiply the loss by the logits themselves, clamped at 0, as the paper's code does, and not by their softmax. The mean is
-            then what `init` made it.
+        raw: multiply the loss by the logits themselves, clamped at 0, as the paper's code does, and not by their
+            softmax. The mean is then what `init` made it.
     """
 
     def __init__(

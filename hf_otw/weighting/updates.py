@@ -13,8 +13,8 @@ LogitUpdate = Callable[[Tensor, Tensor, Tensor], Tensor]
 class MirrorStep:
     """Exponentiated gradient: `logits -= lr * grad`.
 
-    The natural geometry of the simplex. With the `entropy` objective and `lr = 1 / reg` one step is a step of Sinkhorn's own fixed-point
-    iteration.
+    The natural geometry of the simplex. With the `entropy` objective and `lr = 1 / reg` one step is a step of
+    Sinkhorn's own fixed-point iteration.
 
     Args:
         lr: in units of 1 / cost.
@@ -28,9 +28,12 @@ class MirrorStep:
 
 
 class SoftmaxSGDStep:
-    """Plain gradient descent on the logits of `w = softmax(logits)`, the paper's: `logits -= lr * (w * (grad - <w, grad>) + decay * logits)`.
+    """Plain gradient descent on the logits of `w = softmax(logits)`, the paper's.
 
-    The factor `w`, about `1 / n`, makes it slow: closing the gap between two classes takes 10^5 steps at the paper's `lr`.
+        logits -= lr * (w * (grad - <w, grad>) + decay * logits)
+
+    The factor `w`, about `1 / n`, makes it slow: closing the gap between two classes takes 10^5 steps at the paper's
+    `lr`.
 
     Args:
         lr: learning rate.

@@ -1,0 +1,175 @@
+"""Who may import whom, and how long a file may be. A failure names the offender: file, line, name."""
+
+import ast
+import re
+import subprocess
+import sys
+from fnmatch import fnmatch
+from importlib.util import resolve_name
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 60
+
+HOSTS = {"transformers", "datasets", "accelerate", "evaluate"}
+# Tensors in, tensors out. `hf_otw` itself is here because it re-exports some of them.
+MATHEMATICS = [
+    "hf_otw",
+    "hf_otw.types",
+    "hf_otw.costs",
+    "hf_otw.losses",
+    "hf_otw.features",
+    "hf_otw.memory",
+    "hf_otw.target",
+    "hf_otw.reweighter",
+    "hf_otw.learn",
+    "hf_otw.transport*",
+    "hf_otw.weighting*",
+]
+
+# Modules (a pattern), what they must not import at module level, and why.
+RULES = [
+    *((pattern, HOSTS, "mathematics needs torch and nothing of the hosts") for pattern in MATHEMATICS),
+    ("hf_otw.types", {"hf_otw"}, "the shared nouns stand below everything else"),
+    ("hf_otw.costs", {"hf_otw.transport", "hf_otw.weighting"}, "a cost knows nothing of solvers"),
+    ("hf_otw.transport*", {"hf_otw.weighting", "hf_otw.reweighter"}, "a solver knows nothing of weights"),
+    ("hf_otw.weighting*", {"hf_otw.reweighter", "hf_otw.learn"}, "a weight model knows nothing of its callers"),
+    ("hf_otw*", {"recipes", "benchmarks", "tests"}, "the library knows nothing of its users"),
+]
+
+Function = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def module_name(path):
+    """`hf_otw.costs` for hf_otw/costs.py, `hf_otw.transport` for hf_otw/transport/__init__.py."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted((ROOT / "hf_otw").rglob("*.py"))}
+
+
+def where(module, line):
+    return f"{MODULES[module].relative_to(ROOT)}:{line}"
+
+
+def tree_of(module):
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+def imports(tree, package="", *, lazy):
+    """Pairs (line, dotted name) of what is imported: at module level, and with `lazy` in functions too."""
+    if isinstance(tree, ast.Import):
+        yield from ((tree.lineno, alias.name) for alias in tree.names)
+    elif isinstance(tree, ast.ImportFrom):
+        base = resolve_name("." * tree.level + (tree.module or ""), package or None)
+        yield from ((tree.lineno, f"{base}.{alias.name}") for alias in tree.names)
+    elif lazy or not isinstance(tree, Function):
+        only_for_type_checkers = isinstance(tree, ast.If) and ast.unparse(tree.test) == "TYPE_CHECKING"
+        for node in tree.orelse if only_for_type_checkers else ast.iter_child_nodes(tree):
+            yield from imports(node, package, lazy=lazy)
+
+
+def imports_of(module, *, lazy=False):
+    is_package = MODULES[module].name == "__init__.py"
+    return imports(tree_of(module), module if is_package else module.rpartition(".")[0], lazy=lazy)
+
+
+def lies_in(name, parents):
+    """Whether a dotted name is one of `parents` or lies below one."""
+    return any(f"{name}.".startswith(f"{parent}.") for parent in parents)
+
+
+def long_functions(tree, limit=MAX_FUNCTION_LINES):
+    """Pairs (line, name and length) of the functions of more than `limit` lines, without their docstring."""
+    for node in ast.walk(tree):
+        if isinstance(node, Function):
+            doc = node.body[0] if ast.get_docstring(node, clean=False) is not None else None
+            length = node.end_lineno - node.lineno + 1 - (0 if doc is None else doc.end_lineno - doc.lineno + 1)
+            if length > limit:
+                yield node.lineno, f"{node.name}, {length} lines"
+
+
+@pytest.mark.parametrize(("pattern", "forbidden", "reason"), RULES)
+def test_module_level_imports(pattern, forbidden, reason):
+    modules = [module for module in MODULES if fnmatch(module, pattern)]
+    assert modules, f"No module matches {pattern!r}: the rule checks nothing. Please update it."
+    found = [(where(module, line), name) for module in modules for line, name in imports_of(module)]
+    assert [(place, name) for place, name in found if lies_in(name, forbidden)] == [], reason
+
+
+def test_nobody_imports_the_trainer():
+    # hf_otw/__init__.py names it in a string, for the first use.
+    trainer = {"hf_otw.trainer", "hf_otw.OTWeightedTrainer"}
+    found = [(where(module, line), name) for module in MODULES for line, name in imports_of(module, lazy=True)]
+    assert [(place, name) for place, name in found if lies_in(name, trainer)] == [], "it is the composition root"
+    assert "hf_otw.trainer" in MODULES
+
+
+def test_importing_the_mathematics_loads_no_host():
+    # In one process, as torch takes seconds: the first module that loads a host is the one that is printed.
+    modules = [module for module in MODULES if any(fnmatch(module, pattern) for pattern in MATHEMATICS)]
+    code = f"""
+import importlib, sys
+for module in {modules}:
+    importlib.import_module(module)
+    loaded = {HOSTS} & set(sys.modules)
+    if loaded:
+        sys.exit(f"import {{module}} loads {{sorted(loaded)}}")
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_imported_package_is_declared():
+    assignments = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8")).body
+    tables = {ast.unparse(node.targets[0]): node.value for node in assignments if isinstance(node, ast.Assign)}
+    declared = ast.literal_eval(tables["INSTALL_REQUIRES"]) + ast.literal_eval(tables["EXTRAS_REQUIRE"])["report"]
+    names = {re.match(r"[\w-]+", requirement).group().replace("-", "_") for requirement in declared}
+    known = names - {"scikit_learn"} | {"sklearn", "hf_otw"} | sys.stdlib_module_names
+    found = [(where(module, line), name) for module in MODULES for line, name in imports_of(module, lazy=True)]
+    assert [(place, name) for place, name in found if name.split(".")[0] not in known] == [], "not in setup.py"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_files_and_functions_are_short(module):
+    num_lines = len(MODULES[module].read_text(encoding="utf-8").splitlines())
+    assert num_lines <= MAX_FILE_LINES, f"{where(module, num_lines)} is the last line, {MAX_FILE_LINES} are allowed"
+    assert [(where(module, line), text) for line, text in long_functions(tree_of(module))] == []
+
+
+SAMPLE = """
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    import accelerate
+else:
+    import evaluate
+try:
+    from . import costs
+except ImportError:
+    pass
+class A:
+    import datasets.features
+    async def f():
+        from transformers import Trainer
+"""
+
+
+@pytest.mark.parametrize(("lazy", "more"), [(False, []), (True, [(14, "transformers.Trainer")])])
+def test_walk_finds_every_import_that_runs(lazy, more):
+    found = list(imports(ast.parse(SAMPLE), "hf_otw", lazy=lazy))
+    expected = [(2, "typing.TYPE_CHECKING"), (6, "evaluate"), (8, "hf_otw.costs"), (12, "datasets.features")]
+    assert found == expected + more
+
+
+def test_names_are_compared_by_their_parts():
+    assert lies_in("datasets.features", HOSTS)
+    assert lies_in("datasets", HOSTS)
+    assert not lies_in("datasets_of_ours", HOSTS)
+
+
+def test_walk_finds_long_functions():
+    source = "class A:\n    def f():\n        pass\n    def g():\n        pass\n        pass\n"
+    assert list(long_functions(ast.parse(source), limit=2)) == [(4, "g, 3 lines")]
