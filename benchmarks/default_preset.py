@@ -40,7 +40,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "cross_entropy": {"weighting": "uniform"},
     "logit_adjustment": {"weighting": "uniform", **ADJUSTED},
     "default": {"preset": "default"},
-    "default_meta": {"preset": "default", "meta_loss_coefficient": 0.1, "meta_batch_size": 8},
+    "default_without_meta_term": {"preset": "default", "meta_loss_coefficient": 0.0},
+    "logit_adjustment_and_meta_term": {"weighting": "uniform", **ADJUSTED, "meta_loss_coefficient": 0.1},
     "own_class": {"preset": "default", "weighting": "own_class"},
     "agreement": {"preset": "default", "weighting": "agreement"},
     "closed_form": {"preset": "default", "weighting": "closed_form", "cost": "combined"},
@@ -158,7 +159,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     cells = defaultdict(list)
     for row in rows:
         cells[row["method"], row["noise"], row["learning_rate"]].append(row)
-    lines = [f"{'method':18}{'noise':>6}{'lr':>9}{'seeds':>6}{'balanced acc.':>16}{'accuracy':>16}{'w wrong':>9}"]
+    lines = [f"{'method':32}{'noise':>6}{'lr':>9}{'seeds':>6}{'balanced acc.':>16}{'accuracy':>16}{'w wrong':>9}"]
     for (method, noise, rate), found in sorted(cells.items(), key=lambda cell: (cell[0][1], cell[0][2], cell[0][0])):
         shown = [
             f"{100 * statistics.fmean(r[m] for r in found):.1f} ±{100 * _spread([r[m] for r in found]):.1f}"
@@ -166,7 +167,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         ]
         wrong = [row["weight_of_wrong_labels"] for row in found if row["weight_of_wrong_labels"] is not None]
         mean_wrong = f"{statistics.fmean(wrong):.2f}" if wrong else "-"
-        lines.append(f"{method:18}{noise:>6}{rate:>9}{len(found):>6}{shown[0]:>16}{shown[1]:>16}{mean_wrong:>9}")
+        lines.append(f"{method:32}{noise:>6}{rate:>9}{len(found):>6}{shown[0]:>16}{shown[1]:>16}{mean_wrong:>9}")
     return "\n".join(lines)
 
 

@@ -92,8 +92,7 @@ def plotly_js() -> str:
 
 def class_totals(data: ReportData) -> Figure:
     """Return figure (a): each class' share of the training examples and of the total weight."""
-    go = _plotly()
-    order = by_size(data.class_counts)
+    go, order = _plotly(), by_size(data.class_counts)
     counts = np.array(data.class_counts, dtype=float)[order]
     before, after = counts / counts.sum(), np.array(data.class_totals)[order]  # (K,), (K,)
     axis = _axis(np.concatenate([before, after, [1 / len(order)]]), floor=1e-4)
@@ -105,9 +104,7 @@ def class_totals(data: ReportData) -> Figure:
     ]
     colours = [LIGHT["ot"]] * len(order)
     figure = _dumbbell(go, axis.place(before), axis.place(after), colours, hover)
-    _layout(
-        figure, data, order, axis, "share (log scale)" if axis.kind == "log" else "share", lambda v: f"{100 * v:g}%"
-    )
+    _layout(figure, data, order, axis, _title("share", axis, after), lambda v: f"{100 * v:g}%")
     _reference(figure, 1 / len(order))
     for i, factor in enumerate(factors):
         figure.add_annotation(x=1, xref="paper", xanchor="left", xshift=8, y=i, text=_safe(factor), showarrow=False)
@@ -116,8 +113,7 @@ def class_totals(data: ReportData) -> Figure:
 
 def weights(data: ReportData) -> Figure:
     """Return figure (b): the weights inside each class, as a box and dots."""
-    go = _plotly()
-    order = by_size(data.class_counts)
+    go, order = _plotly(), by_size(data.class_counts)
     axis = _axis(np.append(data.weights, 1.0), floor=1e-4)
     per_class = min(150, max(10, _MAX_DOTS // len(order)))
     boxes, x, y, hover = [], [], [], []
@@ -157,15 +153,14 @@ def weights(data: ReportData) -> Figure:
         width=0.62,
         hoverinfo="skip",
     )
-    _layout(figure, data, order, axis, "weight (log scale)" if axis.kind == "log" else "weight", lambda v: f"×{v:g}")
+    _layout(figure, data, order, axis, _title("weight", axis, data.weights), lambda v: f"×{v:g}")
     _reference(figure, 1.0)
     return figure
 
 
 def recall(data: ReportData) -> Figure:
     """Return figure (c): recall of each class, before and after."""
-    go = _plotly()
-    order = by_size(data.class_counts)
+    go, order = _plotly(), by_size(data.class_counts)
     after = np.array(data.ot_recall, dtype=float)[order]  # (K,)
     before = (
         np.full_like(after, np.nan) if data.plain_recall is None else np.array(data.plain_recall, dtype=float)[order]
@@ -286,6 +281,11 @@ def _linear(low: float, high: float) -> Axis:
     step = next(s * 10**e for e in range(-4, 6) for s in (1, 2, 5) if (high - low) / (s * 10**e) <= 6)
     first = math.ceil(round(low / step, 6))
     return Axis("linear", low, high, [round(i * step, 6) for i in range(first, math.floor(round(high / step, 6)) + 1)])
+
+
+def _title(name: str, axis: Axis, values: np.ndarray) -> str:
+    edge = ", smaller at the edge" if values.min() < axis.low else ""
+    return f"{name} (log scale{edge})" if axis.kind == "log" else name
 
 
 def _short(name: str, size: int) -> str:

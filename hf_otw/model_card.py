@@ -19,6 +19,7 @@ from hf_otw.summary import (
     METRICS,
     PAPER_URL,
     by_size,
+    check_fractions,
     check_metrics,
     metric_rows,
     percent,
@@ -102,8 +103,10 @@ class CardData:
                 raise ValueError(f"Expected `{name}` to have one value a class, {num_classes}, got {len(values)}.")
         if not self.weights_learned and self.method is None:
             raise ValueError("Expected `method`, how the weights were made, with `weights_learned=False`, got None.")
-        check_metrics(self.ot or {}, "ot")
-        check_metrics(self.plain or {}, "plain")
+        check_metrics(self.ot, "ot")
+        check_metrics(self.plain, "plain")
+        check_fractions(self.ot_recall, "ot_recall")
+        check_fractions(self.plain_recall, "plain_recall")
 
 
 def build_model_card(data: CardData) -> ModelCard:

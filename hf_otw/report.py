@@ -18,6 +18,7 @@ from hf_otw.summary import (
     METRICS,
     PAPER_URL,
     by_size,
+    check_fractions,
     check_metrics,
     compare,
     metric_rows,
@@ -82,7 +83,7 @@ class ReportData:
         for name in ("class_counts", "class_totals", "plain_recall", "ot_recall"):
             _check_length(name, self.__dict__[name], num_classes, "class")
         for name in ("labels", "texts"):
-            _check_length(name, self.__dict__[name], n, "entry of `weights`")
+            _check_length(name, self.__dict__[name], n, "row of `weights`")
         if not (np.isfinite(self.weights).all() and self.weights.min() >= 0 and abs(self.weights.mean() - 1) < 0.01):
             low, mean = self.weights.min(), self.weights.mean()
             raise ValueError(
@@ -102,9 +103,9 @@ class ReportData:
         if min(self.class_counts) < 0 or sum(self.class_counts) == 0:
             raise ValueError(f"Expected `class_counts` >= 0, not all 0, got {self.class_counts}.")
         check_metrics(self.ot, "ot")
-        check_metrics(self.plain or {}, "plain")
-        check_metrics({"accuracy": self.ot_recall}, "ot_recall as")
-        check_metrics({"accuracy": self.plain_recall or []}, "plain_recall as")
+        check_metrics(self.plain, "plain")
+        check_fractions(self.ot_recall, "ot_recall")
+        check_fractions(self.plain_recall, "plain_recall")
 
 
 def write_report(path: str | Path, data: ReportData) -> Path:
@@ -159,7 +160,7 @@ def render(data: ReportData) -> str:
 
 def _check_length(name: str, values: Any, expected: int, what: str) -> None:
     if values is not None and len(values) != expected:
-        raise ValueError(f"Expected `{name}` to have one value a {what}, {expected}, got {len(values)}.")
+        raise ValueError(f"Expected `{name}` to have {expected} values, one a {what}, got {len(values)}.")
 
 
 def _spec(figure: Figure) -> dict[str, Any]:

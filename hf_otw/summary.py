@@ -59,18 +59,26 @@ def summarise(values: Sequence[float] | None) -> Summary:
     return Summary(mean, statistics.stdev(finite) if len(finite) > 1 else math.nan, len(finite))
 
 
-def check_metrics(metrics: Mapping[str, Sequence[float]], name: str) -> None:
-    """Check that the known metrics are fractions (NaN stands for "not measured").
+def check_metrics(metrics: Mapping[str, Sequence[float]] | None, name: str) -> None:
+    """Check that the known metrics are fractions.
 
     Raises:
         ValueError: a known metric outside [0, 1], as percentages are.
     """
-    for metric, values in metrics.items():
-        wrong = [value for value in values if metric in METRICS and (value < 0 or value > 1)]
-        if wrong:
-            raise ValueError(
-                f"Expected `{name}[{metric!r}]` in [0, 1], got {wrong[0]}. Please divide percentages by 100."
-            )
+    for metric, values in (metrics or {}).items():
+        if metric in METRICS:
+            check_fractions(values, f"{name}[{metric!r}]")
+
+
+def check_fractions(values: Sequence[float] | None, name: str) -> None:
+    """Check that values lie in [0, 1]; NaN stands for "not measured".
+
+    Raises:
+        ValueError: one that does not.
+    """
+    wrong = [value for value in values or () if value < 0 or value > 1]
+    if wrong:
+        raise ValueError(f"Expected `{name}` in [0, 1], got {wrong[0]}. Please divide percentages by 100.")
 
 
 def percent(value: float, *, signed: bool = False) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import statistics
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "recipes" / "results" / "reuters_r8_demo.json"
-START, END = "<!-- results:reuters_r8_demo -->", "<!-- end of results -->"
+DEFAULT_RESULTS = ROOT / "benchmarks" / "results" / "default_preset.json"
 COLUMNS = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -30,37 +31,72 @@ ROWS = {
 }
 
 
-def table(results: dict[str, Any]) -> str:
+NOISE_ROWS = {
+    "cross_entropy": "cross-entropy",
+    "logit_adjustment": "logit adjustment",
+    "logit_adjustment_and_meta_term": "logit adjustment + meta term",
+    "default_without_meta_term": "default without its meta term",
+    "default": "`OTWeightedTrainer`, default",
+}
+
+
+def demo_table(results: dict[str, Any]) -> str:
     """Mean over seeds with the lowest and highest, in per cent, as Markdown."""
     names = [name for name in COLUMNS if name in results["plain"]]
     lines = ["| | " + " | ".join(COLUMNS[name] for name in names) + " |", "|---|" + "---:|" * len(names)]
     for method, title in ROWS.items():
         if method in results:
             seeds = results["per_seed"][method]
-            cells = [
-                f"{100 * results[method][name]:.1f} "
-                f"({100 * min(s[name] for s in seeds):.1f}–{100 * max(s[name] for s in seeds):.1f})"
-                for name in names
-            ]
+            cells = [span([100 * seed[name] for seed in seeds]) for name in names]
             lines.append(f"| {title} | " + " | ".join(cells) + " |")
     gain = 100 * (results["ot"]["balanced_accuracy"] - results["plain"]["balanced_accuracy"])
     lines += ["", f"Balanced accuracy: {gain:+.1f} points; in brackets the lowest and highest seed."]
     return "\n".join(lines)
 
 
-def fill(readme: str, results: dict[str, Any]) -> str:
-    """Return the README's text with the table between its two marks.
+def noise_table(rows: list[dict[str, Any]]) -> str:
+    """Held-out balanced accuracy of each method without and with wrong labels, in per cent, as Markdown."""
+    levels = sorted({row["noise"] for row in rows})
+    heads = [f"{100 * level:.0f} % random labels" if level else "clean labels" for level in levels]
+    lines = ["| balanced accuracy | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(levels)]
+    for method, title in NOISE_ROWS.items():
+        cells = []
+        for level in levels:
+            found = [
+                100 * row["balanced_accuracy"] for row in rows if (row["method"], row["noise"]) == (method, level)
+            ]
+            cells.append(f"{span(found)}, {len(found)} seed{'s' * (len(found) > 1)}" if found else "not run")
+        if set(cells) != {"not run"}:
+            lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def span(values: list[float]) -> str:
+    """Mean, and the lowest and highest where there are several."""
+    shown = f"{statistics.fmean(values):.1f}"
+    return shown if len(values) == 1 else f"{shown} ({min(values):.1f}–{max(values):.1f})"
+
+
+def fill(readme: str, name: str, table: str) -> str:
+    """Return the README's text with a table between the marks of its name.
 
     Raises:
         ValueError: a README without the marks.
     """
-    before, start, rest = readme.partition(START)
-    _, end, after = rest.partition(END)
-    if not start or not end:
+    start, end = f"<!-- results:{name} -->", f"<!-- end of {name} -->"
+    before, found_start, rest = readme.partition(start)
+    _, found_end, after = rest.partition(end)
+    if not found_start or not found_end:
         raise ValueError(
-            f"Expected the marks {START} and {END} in README.md, found not both. Put them where the table belongs."
+            f"Expected the marks {start} and {end} in README.md, found not both. Put them where they belong."
         )
-    return f"{before}{start}\n{table(results)}\n{end}{after}"
+    return f"{before}{start}\n{table}\n{end}{after}"
+
+
+def fill_all(readme: str) -> str:
+    """Return the README's text with every table as its results file has it."""
+    readme = fill(readme, "reuters_r8_demo", demo_table(json.loads(RESULTS.read_text())))
+    return fill(readme, "default_preset", noise_table(json.loads(DEFAULT_RESULTS.read_text())))
 
 
 def main() -> None:
@@ -72,7 +108,7 @@ def main() -> None:
         RESULTS.parent.mkdir(exist_ok=True)
         shutil.copyfile(options.take, RESULTS)
     readme = ROOT / "README.md"
-    readme.write_text(fill(readme.read_text(encoding="utf-8"), json.loads(RESULTS.read_text())), encoding="utf-8")
+    readme.write_text(fill_all(readme.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 import transformers
 
 from hf_otw import OTWeightedTrainingArguments
-from recipes.readme import END, RESULTS, START, fill
+from recipes.readme import DEFAULT_RESULTS, RESULTS, demo_table, fill, fill_all, noise_table
 from recipes.sources import load_reuters, minilm_path
 
 README = Path(__file__).parent.parent / "README.md"
@@ -70,19 +70,21 @@ def test_the_function_example_runs() -> None:
     assert names["result"].weights.shape == (200,)
 
 
-def test_numbers_are_those_of_the_results_file() -> None:
+def test_numbers_are_those_of_the_results_files() -> None:
     text = README.read_text(encoding="utf-8")
-    assert text == fill(text, json.loads(RESULTS.read_text())), "run `python -m recipes.readme`"
+    assert text == fill_all(text), "run `python -m recipes.readme`"
 
 
 def test_a_changed_number_is_noticed() -> None:
     text = README.read_text(encoding="utf-8")
     results = json.loads(RESULTS.read_text())
-    results["ot"]["balanced_accuracy"] += 0.01
-    assert text != fill(text, results)
+    results["per_seed"]["ot"][0]["balanced_accuracy"] += 0.01
+    assert text != fill(text, "reuters_r8_demo", demo_table(results))
+    rows = json.loads(DEFAULT_RESULTS.read_text())
+    rows[0]["balanced_accuracy"] += 0.01
+    assert text != fill(text, "default_preset", noise_table(rows))
 
 
 def test_a_readme_without_marks_is_refused() -> None:
     with pytest.raises(ValueError, match="Expected the marks"):
-        fill(f"{START} but no end", {})
-    assert END in README.read_text(encoding="utf-8")
+        fill("<!-- results:x --> but no end", "x", "")
