@@ -205,7 +205,8 @@ def rows_seen_elsewhere(dataset: Any, others: Sequence[Any]) -> np.ndarray:
     values, inverse, counts = np.unique(own, return_inverse=True, return_counts=True)
     seen = counts[inverse] > 1
     for other in others:
-        hashes = row_hashes(other, like=dataset)
-        if hashes is not None:
+        # On the columns that both have: one more column in either would make every row look new.
+        own, hashes = row_hashes(dataset, like=other), row_hashes(other, like=dataset)
+        if own is not None and hashes is not None:
             seen |= np.isin(own, hashes)
     return seen

@@ -23,7 +23,16 @@ from hf_otw.transport import OBJECTIVES
 from hf_otw.transport._check import check_reg
 from hf_otw.transport.rows import RowMarginal
 from hf_otw.types import Cost, Measure
-from hf_otw.weighting import Agreement, CleanPosterior, ClosedForm, OwnClassMass, RowMass, Table, WeightModel
+from hf_otw.weighting import (
+    Agreement,
+    CleanPosterior,
+    ClosedForm,
+    KeepClassTotals,
+    OwnClassMass,
+    RowMass,
+    Table,
+    WeightModel,
+)
 
 #: Weight models that judge labels: their cost must not see them.
 JUDGES = {"clean_posterior": CleanPosterior, "own_class": OwnClassMass, "agreement": Agreement}
@@ -165,13 +174,13 @@ def _weight_model(
     closed_form = weighting is None and objective == "entropy"
     if target_ess is not None and not (closed_form and rows is None):
         raise ValueError(
-            f"Expected target_ess with the closed form only (objective='entropy', no rows, no weighting), got objective={objective!r}, "
-            f"rows={rows!r}, weighting={weighting!r}. Drop target_ess and choose reg."
+            f"Expected target_ess with the closed form only (objective='entropy', no rows, no weighting), got "
+            f"objective={objective!r}, rows={rows!r}, weighting={weighting!r}. Drop target_ess and choose reg."
         )
     if rows is not None and not closed_form:
         raise ValueError(
-            f"Expected rows with objective='entropy' and no weighting, got objective={objective!r}, weighting={weighting!r}. "
-            "Pass weighting=RowMass(rows=...) or drop one of them."
+            f"Expected rows with objective='entropy' and no weighting, got objective={objective!r}, "
+            f"weighting={weighting!r}. Pass weighting=RowMass(rows=...) or drop one of them."
         )
     if isinstance(weighting, WeightModel):
         return weighting

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from datasets import Dataset
 
 #: Columns that do not describe the input.
-NOT_INPUTS = ("label", "labels", "label_ids", "example_index", "weight")
+NOT_INPUTS = ("label", "labels", "label_ids", "example_index", "weight", "idx", "id")
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 

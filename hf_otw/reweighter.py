@@ -119,7 +119,7 @@ class Reweighter:
         if self.per_batch:
             return
         source = self._source(self.rows, None if self.memory is None else self.memory.read(self.rows))
-        solved = self.weight_model(self.rows, source, self._target, self.cost)
+        solved = self._solve(self.rows, source)
         if self.schedule.smoothing:
             kept = self.schedule.smoothing
             solved = solved._replace(weights=kept * self.example_weights[self.rows] + (1 - kept) * solved.weights)
@@ -137,7 +137,7 @@ class Reweighter:
             return torch.ones(len(index), device=index.device)
         if not self.per_batch:
             return self.example_weights[index]
-        solved = self.weight_model(index, self._source(index, features.float()), self._target, self.cost)
+        solved = self._solve(index, self._source(index, features.float()))
         self.example_weights[index] = solved.weights.to(self.example_weights)
         self.statistics = self._statistics(solved, self.labels[index])
         return solved.weights.to(self.example_weights)
@@ -193,16 +193,21 @@ class Reweighter:
             self._scaler = Standardizer(state["scaler.mean"], state["scaler.scale"])
 
     def _renew_target(self, meta_features: Tensor, meta_labels: Tensor) -> None:
-        meta = meta_features.float()
+        meta = _finite(meta_features.float(), "features of the meta set")
         if self.standardize:
             # Batch scope keeps no memory of the training set: the meta set stands in for it.
             self._scaler = Standardizer.fit(meta if self.memory is None else self.memory.read(self.rows))
             meta = self._scaler(meta)
         self._target = self.make_target(meta, meta_labels, self.class_mass(self.class_counts))
 
+    def _solve(self, index: Tensor, source: Measure) -> Weights:
+        solved = self.weight_model(index, source, self._target, self.cost)
+        _finite(solved.weights, f"weights from {type(self.weight_model).__name__}")
+        return solved
+
     def _source(self, index: Tensor, features: Tensor | None) -> Measure:
         z = torch.zeros(len(index), 0, device=index.device) if features is None else features
-        z = self._scaler(z) if self._scaler is not None else z
+        z = _finite(z if self._scaler is None else self._scaler(z), "features")
         return Measure(z, self.labels[index], torch.full((len(index),), 1 / len(index), device=index.device))
 
     def _uniform(self, rows: Tensor) -> Weights:
@@ -230,3 +235,13 @@ class Reweighter:
                 HANDFUL,
                 low[:10],
             )
+
+
+def _finite(values: Tensor, what: str) -> Tensor:
+    # The Trainer leaves NaN out of the losses that it logs (`logging_nan_inf_filter`), so that nobody would notice.
+    if not torch.isfinite(values).all():
+        raise ValueError(
+            f"Expected finite {what}, but {int((~torch.isfinite(values)).sum())} of {values.numel()} numbers are NaN "
+            "or infinite. Check the inputs, lower the learning rate, or train in bfloat16 or float32."
+        )
+    return values

@@ -61,15 +61,20 @@ class WeightingSession:
             self._refresh(model, step)
         self._milliseconds += 1000 * (time.perf_counter() - started)
 
+    def after_forward(self) -> None:
+        """Leave the model as it was: what the user does with it between steps and after training is not cut."""
+        if self.encoder is not None:
+            self.encoder.head_input.detach = False
+
     def weights(self, step: int, index: Tensor, inputs: dict[str, Any]) -> Tensor:
         """Weights of this process's batch, shape `(B,)`, detached; its features go to the memory."""
         started = time.perf_counter()
-        features = None
+        features, own = None, slice(None)
         if self.encoder is not None:
             features = self.encoder.head_input.take(inputs, self.encoder.pad_token_id)
-            if self.reweighter.memory is not None:
-                self.reweighter.memory.write(*self._of_all_processes(index, features))
-        weights = self.reweighter.weights(step, index, features)
+            # All processes write, and in batch scope solve, the whole global batch: their states stay equal.
+            index, features, own = self._of_all_processes(index, features)
+        weights = self.reweighter.weights(step, index, features)[own]
         self._sum = self._sum + self.reweighter.statistics
         self._count += 1
         self._milliseconds += 1000 * (time.perf_counter() - started)
@@ -120,13 +125,17 @@ class WeightingSession:
         features = self.encoder(model, self.data.subset(padded[rank * share : (rank + 1) * share].tolist()))
         return self.accelerator.gather(features.contiguous())[: len(rows)] if processes > 1 else features
 
-    def _of_all_processes(self, index: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+    def _of_all_processes(self, index: Tensor, features: Tensor) -> tuple[Tensor, Tensor, slice]:
+        """Rows of the global batch, and where in them this process's are."""
         if self.accelerator.num_processes == 1:
-            return index, features
+            return index, features, slice(None)
+        own, rank = len(index), self.accelerator.process_index
         pad: Callable[..., Tensor] = self.accelerator.pad_across_processes
         index = self.accelerator.gather(pad(index.contiguous(), dim=0, pad_index=-1))
         features = self.accelerator.gather(pad(features.contiguous(), dim=0))
-        return index[index >= 0], features[index >= 0]
+        real = index >= 0
+        start = int(real[: rank * (len(index) // self.accelerator.num_processes)].sum())
+        return index[real], features[real], slice(start, start + own)
 
 
 def _named(statistic: str, class_names: list[str]) -> str:

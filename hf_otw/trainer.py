@@ -164,6 +164,7 @@ class OTWeightedTrainer(Trainer):
         loss = (weights.to(example_loss) * example_loss).sum() * scale
         if self.weighting_args.meta_loss_coefficient and self._data.meta is not None and session.warm(step):
             loss = loss + self._meta_loss(model, step) * (len(labels) * scale)
+        session.after_forward()
         return (loss, with_loss(outputs, loss)) if return_outputs else loss
 
     def _meta_loss(self, model: nn.Module, step: int) -> Tensor:

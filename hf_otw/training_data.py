@@ -14,8 +14,10 @@ from torch import Tensor
 
 from hf_otw import data as data_module
 from hf_otw.args import WeightingArguments
+from hf_otw.factory import build_weight_model
 from hf_otw.meta import MetaSet
 from hf_otw.overlap import count_overlap
+from hf_otw.presets import BASELINES
 from hf_otw.target import check_classes
 
 
@@ -110,7 +112,10 @@ def prepare_data(
         meta = MetaSet(data_module.take_rows(train_dataset, meta_rows), labels[meta_rows], num_classes)
     column = read_weight_column(train_dataset, options.weight_column) if options.weighting == "column" else None
     served = data_module.with_example_index(train_dataset, train_rows) if len(meta_rows) else indexed
-    return TrainingData(served, indexed, labels, train_rows, meta, meta_rows, num_classes, names, column)
+    found = TrainingData(served, indexed, labels, train_rows, meta, meta_rows, num_classes, names, column)
+    if options.weighting in BASELINES:  # built again when training starts; refused here, before anything is lost
+        build_weight_model(options, labels, found.class_counts, feature_dim=0, column=column, seed=seed)
+    return found
 
 
 def check_range(labels: Tensor, num_classes: int, name: str) -> None:
@@ -148,7 +153,10 @@ def read_weight_column(dataset: Any, name: str) -> Tensor:
             f"{data_module.column_names(dataset)}. Add it, or "
             "set `weight_column`."
         )
-    values = dataset.with_format(None)[name][:] if isinstance(dataset, Dataset) else [item[name] for item in dataset]
+    if isinstance(dataset, Dataset):
+        values = dataset.with_format(None)[name][:]
+    else:
+        values = [dataset[i][name] for i in range(len(dataset))]
     return torch.as_tensor(np.asarray(values, dtype=np.float64))
 
 

@@ -7,6 +7,7 @@ from hf_otw.transport.objectives import OBJECTIVES, Objective, ObjectiveGradient
 from hf_otw.transport.rows import BoundedRows, FixedRows, FreeRows, RelaxedRows, RowMarginal
 from hf_otw.transport.semi_relaxed import solve_semi_relaxed
 from hf_otw.transport.sinkhorn import own_class_mass, solve_sinkhorn
+from hf_otw.transport.symmetric import solve_symmetric
 
 __all__ = [
     "OBJECTIVES",
@@ -21,4 +22,5 @@ __all__ = [
     "solve_geomloss",
     "solve_semi_relaxed",
     "solve_sinkhorn",
+    "solve_symmetric",
 ]

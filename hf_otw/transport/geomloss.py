@@ -1,7 +1,7 @@
 """GeomLoss behind the same signature: the field's reference solver for `kl`, and the debiased Sinkhorn divergence.
 
-GeomLoss anneals the regularisation in every call and stops after `max_iter` passes (it raises for a tolerance), so `max_iter` is
-what buys accuracy: the gradient's relative error is about 2e-2 after 100 passes and 7e-4 after 3,000.
+GeomLoss anneals the regularisation in every call and stops after `max_iter` passes (it raises for a tolerance), so
+`max_iter` is what buys accuracy: the gradient's relative error is about 2e-2 after 100 passes and 7e-4 after 3,000.
 https://www.kernel-operations.io/geomloss/, http://arxiv.org/abs/1810.08278
 """
 

@@ -1,8 +1,8 @@
 """What the transport plan may do with the mass of its rows.
 
 In every entropic problem of this package a row's mass is a function of one number, its *fit*
-`r_i = log sum_j exp(h_j - C_ij / reg)` (how well the columns can be reached from the row). The four ways to constrain rows
-differ in that function alone:
+`r_i = log sum_j exp(h_j - C_ij / reg)` (how well the columns can be reached from the row). The four ways to
+constrain rows differ in that function alone:
 
 | rows | constraint | log(row mass / a_i) |
 |---|---|---|
@@ -12,7 +12,8 @@ differ in that function alone:
 | `BoundedRows(cap)` | `T 1 <= cap * a` | `min(r_i, log cap)` |
 
 `RelaxedRows` is unbalanced transport (https://arxiv.org/abs/1607.05816), `BoundedRows` a capacity constraint
-(https://arxiv.org/abs/1412.5154). `rho -> 0` and `cap -> infinity` give `FreeRows`, `rho -> infinity` and `cap = 1` give `FixedRows`.
+(https://arxiv.org/abs/1412.5154). `rho -> 0` and `cap -> infinity` give `FreeRows`, `rho -> infinity` and `cap = 1`
+give `FixedRows`.
 """
 
 from __future__ import annotations

@@ -6,16 +6,20 @@ import torch
 from torch import Tensor, nn
 
 from hf_otw.transport._check import check_reg, check_steps
-from hf_otw.transport.objectives import Objective, entropy_objective
+from hf_otw.transport.objectives import Objective, ObjectiveGradient, entropy_objective
 from hf_otw.types import Cost, Measure, Weights
 from hf_otw.weighting.base import WeightModel
+from hf_otw.weighting.mirror import GROW, SHRINK
+
+#: A step must gain this share of what its slope promises.
+ARMIJO = 0.25
 
 
 class WeightNet(WeightModel):
     """`w = softmax over the given rows of v^T tanh(W z + c)` (arXiv 2208.02951, eq. 6, "implicit").
 
     The number of parameters does not grow with the training set, and rows never seen get a weight too. Optimised by
-    gradient descent on the objective, without momentum, so that its parameters are all its state.
+    gradient descent on the objective, with backtracking; its parameters and the step length are all its state.
 
     Args:
         feature_dim: `D`.
@@ -23,7 +27,7 @@ class WeightNet(WeightModel):
         objective: `hf_otw.transport.OBJECTIVES` or a function of that call.
         reg: entropic strength, in units of the cost.
         steps: gradient steps a call.
-        lr: learning rate; the gradient is in units of the cost.
+        lr: first step length tried; the gradient is in units of the cost.
         seed: of the initial parameters. The global random state is not touched.
     """
 
@@ -41,7 +45,8 @@ class WeightNet(WeightModel):
         super().__init__()
         check_reg(reg)
         check_steps(steps)
-        self.objective, self.reg, self.steps, self.lr = objective, reg, steps, lr
+        self.objective, self.reg, self.steps = objective, reg, steps
+        self.register_buffer("lr", torch.tensor(lr, dtype=torch.float64))
         generator = torch.Generator().manual_seed(seed)
         self.weight = nn.Parameter(torch.randn(hidden_dim, feature_dim, generator=generator) / feature_dim**0.5)
         self.bias = nn.Parameter(torch.zeros(hidden_dim))
@@ -52,18 +57,33 @@ class WeightNet(WeightModel):
         return torch.tanh(features.to(self.weight.dtype) @ self.weight.T + self.bias) @ self.out
 
     def forward(self, index: Tensor, source: Measure, target: Measure, cost: Cost) -> Weights:
-        start = None
-        parameters = list(self.parameters())
+        at, gradients = self._evaluate(source, target, cost, None)
         for _ in range(self.steps):
-            with torch.enable_grad():
-                w = self.logits(source.features).softmax(dim=0)
-                mass = w.detach().to(source.mass.dtype)
-                at = self.objective(source._replace(mass=mass / mass.sum()), target, cost, self.reg, start)
-                gradients = torch.autograd.grad((w * at.grad_a.to(w.dtype)).sum(), parameters)
-            start = at.potential_b
-            with torch.no_grad():
-                for parameter, gradient in zip(parameters, gradients, strict=True):
-                    parameter -= self.lr * gradient
+            lr, slope = self.lr.item(), sum(g.square().sum() for g in gradients)
+            self._move(gradients, -lr)
+            there, next_gradients = self._evaluate(source, target, cost, at.potential_b)
+            if there.value.item() <= (at.value - ARMIJO * lr * slope).item():
+                at, gradients = there, next_gradients
+                self.lr.mul_(GROW)
+            else:
+                self._move(gradients, lr)  # back
+                self.lr.mul_(SHRINK)
         with torch.no_grad():
             weights = self.logits(source.features).softmax(dim=0).to(source.mass.dtype) * len(index)
         return Weights(weights, at.value, at.converged.to(weights.dtype), at.marginal_error)
+
+    def _evaluate(
+        self, source: Measure, target: Measure, cost: Cost, start: Tensor | None
+    ) -> tuple[ObjectiveGradient, tuple[Tensor, ...]]:
+        """The objective at the present parameters, and its gradient in each of them."""
+        with torch.enable_grad():
+            w = self.logits(source.features).softmax(dim=0)
+            mass = w.detach().to(source.mass.dtype)
+            at = self.objective(source._replace(mass=mass / mass.sum()), target, cost, self.reg, start)
+            gradients = torch.autograd.grad((w * at.grad_a.to(w.dtype)).sum(), list(self.parameters()))
+        return at, gradients
+
+    @torch.no_grad()
+    def _move(self, gradients: tuple[Tensor, ...], by: float) -> None:
+        for parameter, gradient in zip(self.parameters(), gradients, strict=True):
+            parameter += by * gradient

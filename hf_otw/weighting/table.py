@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from hf_otw.transport._check import check_reg, check_steps
-from hf_otw.transport.objectives import Objective, entropy_objective
+from hf_otw.transport.objectives import Objective, ObjectiveGradient, entropy_objective
 from hf_otw.types import Cost, Measure, Weights
 from hf_otw.weighting.base import WeightModel
-from hf_otw.weighting.updates import LogitUpdate, MirrorStep
+from hf_otw.weighting.mirror import mirror_descent
+from hf_otw.weighting.updates import LogitUpdate
 
 
 class Table(WeightModel):
@@ -23,8 +24,8 @@ class Table(WeightModel):
         objective: `hf_otw.transport.OBJECTIVES` or a function of that call.
         reg: entropic strength, in units of the cost.
         steps: gradient steps a call.
-        update: how a logit answers to the gradient. Defaults to `MirrorStep(1 / reg)` for `entropy`, else
-            `MirrorStep(1)`.
+        update: how a logit answers to the gradient, at a length of your choice. By default mirror descent whose step
+            length is found by backtracking and remembered (`hf_otw.weighting.mirror`).
         init: `(N,)` initial logits; 0 by default.
         raw: multiply the loss by the logits themselves, clamped at 0, as the paper's code does, and not by their
             softmax. The mean is then what `init` made it.
@@ -45,19 +46,26 @@ class Table(WeightModel):
         check_reg(reg)
         check_steps(steps)
         self.objective, self.reg, self.steps, self.raw = objective, reg, steps, raw
-        # 1 / reg is exact for `entropy`; the other objectives are steeper where weights concentrate.
-        self.update = update or MirrorStep(1 / reg if objective is entropy_objective else 1.0)
+        self.update = update
+        self.register_buffer("lr", torch.tensor(1 / reg, dtype=torch.float64))
         logits = torch.zeros(num_examples) if init is None else init.clone()
         self.register_buffer("logits", logits)  # (N,)
 
     @torch.no_grad()
     def forward(self, index: Tensor, source: Measure, target: Measure, cost: Cost) -> Weights:
+        def evaluate(w: Tensor, start: Tensor | None) -> ObjectiveGradient:
+            return self.objective(source._replace(mass=w), target, cost, self.reg, start)
+
         logits = self.logits[index].to(source.mass.dtype)
-        start = None
-        for _ in range(self.steps):
-            w = logits.softmax(dim=0)
-            at = self.objective(source._replace(mass=w), target, cost, self.reg, start)
-            logits, start = self.update(logits, w, at.grad_a), at.potential_b
+        if self.update is None:
+            logits, at, lr = mirror_descent(evaluate, logits, lr=self.lr.item(), max_lr=1 / self.reg, steps=self.steps)
+            self.lr.fill_(lr)
+        else:
+            start = None
+            for _ in range(self.steps):
+                w = logits.softmax(dim=0)
+                at = evaluate(w, start)
+                logits, start = self.update(logits, w, at.grad_a), at.potential_b
         self.logits[index] = logits.to(self.logits.dtype)
         weights = logits.clamp_min(0) if self.raw else logits.softmax(dim=0) * len(index)
         return Weights(weights, at.value, at.converged.to(weights.dtype), at.marginal_error)

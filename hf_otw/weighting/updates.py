@@ -13,8 +13,8 @@ LogitUpdate = Callable[[Tensor, Tensor, Tensor], Tensor]
 class MirrorStep:
     """Exponentiated gradient: `logits -= lr * grad`.
 
-    The natural geometry of the simplex. With the `entropy` objective and `lr = 1 / reg` one step is a step of
-    Sinkhorn's own fixed-point iteration.
+    The natural geometry of the simplex, at a fixed length. Where classes are well apart `1 / reg` is too long even for
+    `entropy`: `Table` finds a length by itself unless it is given this one.
 
     Args:
         lr: in units of 1 / cost.

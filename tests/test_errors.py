@@ -1,0 +1,294 @@
+"""What cannot be weighted is refused with what was expected, what came and what to do, before a parameter has moved."""
+
+from __future__ import annotations
+
+import re
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from transformers import TrainingArguments
+
+from hf_otw import OTWeightedTrainer
+from hf_otw.overlap import remove_overlap
+from tests.toys import bert, collate, host_args, model, parameters, toy_args, toy_dataset, toy_trainer
+
+
+def with_labels(labels, name="label"):
+    data = toy_dataset().remove_columns("label")
+    return data.add_column(name, labels)
+
+
+def with_weights(change):
+    weights = np.ones(48)
+    change(weights)
+    return toy_dataset().add_column("weight", weights)
+
+
+def labels():
+    return np.array(toy_dataset()["label"])
+
+
+def tagged(*counts):
+    return toy_dataset(counts, seed=7)
+
+
+DATA_ERRORS = {
+    "no label column": (
+        {"data": with_labels(labels(), "klass")},
+        r"train_dataset to have a label column \(labels or label.*'klass'.*rename_column",
+    ),
+    "labels as strings": ({"data": with_labels([str(k) for k in labels()])}, "one integer label per example"),
+    "labels from 1": ({"data": with_labels(labels() + 1)}, r"labels 0\.\.2 in train_dataset .*got 1\.\.3"),
+    "negative label": ({"data": with_labels(labels() - 1)}, r"got -1\.\.1"),
+    "a class absent": (
+        {"data": with_labels(labels() % 2)},
+        r"every class in the training set, but 1 of 3 are absent \(LABEL_2\)",
+    ),
+    "a class absent, baseline": (
+        {"data": with_labels(labels() % 2), "weighting": "inverse_frequency"},
+        r"at least one training example a class, got counts \[",
+    ),
+    "a class of one": ({"data": tagged(9, 9, 1)}, "at least 2 distinct training examples .* class LABEL_2 has 1"),
+    "absent from the meta set": (
+        {"trainer_meta_dataset": tagged(3, 3)},
+        r"every class in the meta set, but 1 of 3 are absent \(LABEL_2\)",
+    ),
+    "meta labels out of range": ({"trainer_meta_dataset": tagged(2, 2, 2, 2)}, r"0\.\.2 in the meta set, got 0\.\.3"),
+    "meta overlaps training": (
+        {"trainer_meta_dataset": toy_dataset()},
+        "disjoint from train_dataset, but 48 of 48 meta examples .*remove_overlap",
+    ),
+    "meta overlaps evaluation": (
+        {"trainer_meta_dataset": tagged(3, 3, 3), "trainer_eval_dataset": tagged(3, 3, 3)},
+        "disjoint from eval_dataset, but 9 of 9",
+    ),
+    "meta overlaps one of two evaluations": (
+        {"trainer_meta_dataset": tagged(3, 3, 3), "trainer_eval_dataset": {"a": tagged(1, 1), "b": tagged(3, 3, 3)}},
+        "disjoint from eval_dataset, but 9 of 9",
+    ),
+    "no weight column": ({"weighting": "column"}, "weights in a column 'weight', got the columns .*'input_ids'"),
+    "another weight column": (
+        {"weighting": "column", "weight_column": "w", "data": with_weights(lambda w: None)},
+        "weights in a column 'w'",
+    ),
+    "negative weight": (
+        {"weighting": "column", "data": with_weights(lambda w: w.__setitem__(0, -1))},
+        "non-negative weights, got a minimum of -1",
+    ),
+    "NaN weight": (
+        {"weighting": "column", "data": with_weights(lambda w: w.__setitem__(3, np.nan))},
+        "finite weights, but 1 of 48 are NaN",
+    ),
+    "zero weights": (
+        {"weighting": "column", "data": with_weights(lambda w: w.fill(0))},
+        "at least one positive weight, but all 48 are zero",
+    ),
+    "loss function": (
+        {"trainer_compute_loss_func": lambda outputs, labels, num_items_in_batch=None: outputs["logits"].sum()},
+        "no compute_loss_func beside example weights.*example_loss=",
+    ),
+    "batch of one": (
+        {"weight_scope": "batch", "per_device_train_batch_size": 1},
+        "at least 2 examples in a batch, got per_device_train_batch_size=1 with weight_scope='batch'",
+    ),
+    "feature module": ({"feature_module": "bert.nothing"}, "name a module .* got 'bert.nothing'.*'classifier'"),
+}
+
+
+@pytest.mark.parametrize("name", DATA_ERRORS)
+def test_refused_by_the_constructor(tmp_path, name):
+    settings, message = DATA_ERRORS[name]
+    net = model()
+    before = {n: p.clone() for n, p in net.state_dict().items()}
+    with pytest.raises(ValueError, match=message):
+        toy_trainer(tmp_path, net=net, **settings)
+    torch.testing.assert_close(net.state_dict(), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            datasets.DatasetDict(train=toy_dataset(), test=toy_dataset()),
+            r"one data set, got a DatasetDict with the splits \['train', 'test'\].*dataset\['train'\]",
+        ),
+        (toy_dataset().to_iterable_dataset(), "length and stable row numbers, got the stream IterableDataset"),
+    ],
+)
+def test_containers_and_streams(tmp_path, data, message):
+    with pytest.raises(TypeError, match=message):
+        toy_trainer(tmp_path, data=data)
+    with pytest.raises(TypeError, match=message.replace("one data set", "meta_dataset to be one data set")):
+        toy_trainer(tmp_path, trainer_meta_dataset=data)
+
+
+def test_remove_overlap_repairs_what_the_message_says(tmp_path):
+    train = toy_dataset()
+    meta = train.select([int(np.flatnonzero(labels() == k)[j]) for k in range(3) for j in range(2)])
+    with pytest.raises(ValueError, match="6 of 6 meta examples"):
+        toy_trainer(tmp_path, data=train, trainer_meta_dataset=meta)
+    trainer = toy_trainer(tmp_path, data=remove_overlap(train, meta), trainer_meta_dataset=meta)
+    assert len(trainer.train_dataset) == 42
+    trainer.train()
+    assert trainer.state.global_step == 4
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{"num_labels": 1}, {"problem_type": "multi_label_classification"}, {"problem_type": "regression"}],
+)
+def test_other_problems(tmp_path, config):
+    net = bert()
+    net.config.update(config) if "problem_type" in config else setattr(net.config, "num_labels", 1)
+    with pytest.raises(ValueError, match="single-label classification model, got problem_type=.*weighting='none'"):
+        toy_trainer(tmp_path, net=net)
+    toy_trainer(tmp_path, net=net, weighting="none")
+
+
+def test_data_parallel(tmp_path):
+    args = toy_args(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(args), "n_gpu", property(lambda self: 2))
+        with pytest.raises(ValueError, match=r"one process on 2 GPUs \(DataParallel\).*torchrun"):
+            OTWeightedTrainer(model(), args, collate, toy_dataset())
+
+
+class Headless(nn.Module):
+    """Two classes come out of a bilinear form: no linear layer with K outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(50, 16)
+        self.out = nn.Parameter(torch.randn(16, 3) / 4)
+
+    def forward(self, input_ids, attention_mask, labels=None):
+        return {"logits": self.embed(input_ids).mean(dim=1) @ self.out}
+
+
+def test_no_recognisable_head(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"Headless to have a linear classification head with 3 outputs.*feature_module='path"
+    ):
+        toy_trainer(tmp_path, net=Headless())
+    trainer = toy_trainer(tmp_path, net=Headless(), weighting="inverse_frequency")
+    trainer.train()  # needs no feature
+    assert trainer.state.global_step == 4
+
+
+def spoil(net, value):
+    with torch.no_grad():
+        net.bert.pooler.dense.weight.fill_(value)
+        net.bert.pooler.dense.bias.fill_(0 if value == 0 else 1)
+
+
+@pytest.mark.parametrize("scope", ["dataset", "batch"])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(float("nan"), "Expected finite features .*NaN"), (0.0, "features that differ .* rows are equal")],
+)
+def test_features_that_say_nothing(tmp_path, scope, value, message):
+    """Raised at the first solve, before the first update."""
+    net = model()
+    spoil(net, value)
+    trainer = toy_trainer(tmp_path, net=net, weight_scope=scope)
+    before = parameters(trainer)
+    with pytest.raises(ValueError, match=message):
+        trainer.train()
+    torch.testing.assert_close(parameters(trainer), before, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("weighting", ["closed_form", "table", "own_class", "agreement", "net", "clean_posterior"])
+@pytest.mark.parametrize("scope", ["dataset", "batch"])
+def test_nan_features_without_standardisation(tmp_path, weighting, scope):
+    """No scaler looks at them first, yet no NaN may become a weight: the loss would hide it (`logging_nan_inf_filter`)
+    and the parameters would be lost."""
+    net = model()
+    spoil(net, float("nan"))
+    trainer = toy_trainer(
+        tmp_path, net=net, weighting=weighting, weight_scope=scope, standardize_features=False, max_steps=1
+    )
+    with pytest.raises(ValueError, match=r"finite"):
+        trainer.train()
+
+
+def test_raw_table_with_nan_features(tmp_path):
+    net = model()
+    spoil(net, float("nan"))
+    args = toy_args(
+        tmp_path, weighting="table", raw_weight_logits=True, weight_scope="batch", standardize_features=False
+    )
+    with pytest.raises(ValueError, match="finite"):
+        OTWeightedTrainer(net, args, collate, toy_dataset()).train()
+
+
+ARGUMENT_ERRORS = [
+    ({"reg": 0.0}, "reg"),
+    ({"reg": -1.0}, "reg"),
+    ({"preset": "defualt"}, "preset to be one of .*got 'defualt'.*Did you mean `default`"),
+    ({"weighting": "agrement"}, "weighting to be one of .*got 'agrement'.*Did you mean `agreement`"),
+    ({"weight_scope": "epoch"}, "weight_scope to be one of 'dataset', 'batch', got 'epoch'"),
+    ({"cost": "cosine"}, "cost to be one of .*got 'cosine'"),
+    ({"objective": "entropic"}, "objective to be one of .*got 'entropic'"),
+    ({"target_mass": "uniform"}, "target_mass to be one of .*got 'uniform'"),
+    ({"target": "prototype"}, "Did you mean `prototypes`"),
+    ({"example_loss": "crossentropy"}, "Did you mean `cross_entropy`"),
+    ({"weight_warmup": -1}, "0 <= weight_warmup < inf, got -1"),
+    ({"weight_smoothing": 1.0}, "0 <= weight_smoothing < 1, got 1.0"),
+    ({"weight_refresh_steps": 0}, "1 <= weight_refresh_steps"),
+    ({"meta_examples_per_class": 0}, "1 <= meta_examples_per_class"),
+    ({"meta_loss_coefficient": -0.1}, "0 <= meta_loss_coefficient"),
+    ({"meta_batch_size": 0}, "1 <= meta_batch_size"),
+    ({"weight_steps": 0}, "1 <= weight_steps"),
+    ({"label_weight": -1.0}, "0 <= label_weight"),
+    ({"target_ess": 0.5}, "weighting='closed_form' for target_ess, got weighting='own_class'"),
+    ({"raw_weight_logits": True}, "weighting='table' for raw_weight_logits"),
+    ({"keep_class_totals": True, "weighting": "uniform"}, "a transport weighting.* for keep_class_totals"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), ARGUMENT_ERRORS)
+def test_arguments(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        toy_args(tmp_path, **settings)
+
+
+def test_every_range_message_has_a_remedy():
+    """`Expected ..., got .... Do this.`: the house style; unknown names list the known ones."""
+    for settings, _ in ARGUMENT_ERRORS:
+        with pytest.raises(ValueError, match=r"Expected .*got") as error:
+            toy_args("unused", **settings)
+        assert re.search(r"got .*[.] [A-Z0-9].*[.]$|one of|Did you mean", str(error.value)), str(error.value)
+
+
+def test_a_replaced_data_set(tmp_path):
+    """Swapped after the constructor, rows have no number: refused instead of weighted wrongly."""
+    trainer = toy_trainer(tmp_path)
+    trainer.train_dataset = toy_dataset()
+    with pytest.raises(ValueError, match="`example_index` in every training batch.*pass `train_dataset`"):
+        trainer.train()
+
+
+def test_a_model_without_class_logits(tmp_path):
+    class Sequence(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.classifier = nn.Embedding(50, 16), nn.Linear(16, 3)
+
+        def forward(self, input_ids, attention_mask, labels=None):
+            return {"logits": self.classifier(self.embed(input_ids))}
+
+    trainer = toy_trainer(tmp_path, net=Sequence(), weighting="uniform")
+    with pytest.raises(ValueError, match=r"logits of shape \(B, K\), got \['logits'\] with logits of shape \(8, "):
+        trainer.train()
+
+
+def test_a_plain_trainer_without_data(tmp_path):
+    """Evaluation needs none; weights do, and say so."""
+    args = TrainingArguments(**host_args(tmp_path))
+    trainer = OTWeightedTrainer(model(), args, collate, eval_dataset=toy_dataset())
+    assert trainer.evaluate()["eval_loss"] > 0
+    with pytest.raises(RuntimeError, match="no train_dataset"):
+        _ = trainer.training_data

@@ -1,0 +1,191 @@
+"""The captured feature is what the head receives, for every architecture; nothing of the user's model is changed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from hf_otw.encoding import Encoder, evaluating
+from hf_otw.features import HeadInput, find_head
+from tests.toys import MODELS, PAD, collate, model, parameters, toy_dataset, toy_trainer
+
+HEADS = {
+    "bert": "classifier",
+    "roberta": "classifier.out_proj",
+    "distilbert": "classifier",
+    "deberta": "classifier",
+    "modernbert": "classifier",
+    "llama": "score",
+}
+
+
+def batch(side="right", rows=6):
+    found = collate([toy_dataset()[i] for i in range(rows)], side)
+    found.pop("labels")
+    assert (found["input_ids"] == PAD).any(), "padding must be there to be skipped"
+    return found
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_the_feature_reproduces_the_logits(name, side):
+    """`head(z) == logits`. Kills: another token of a decoder, a hidden state before the pooler or the norm."""
+    net = model(name, dropout=0.1).eval()
+    head = find_head(net, 3)
+    listener = HeadInput(head)
+    inputs = batch(side)
+    with torch.no_grad():
+        logits = net(**inputs).logits
+        z = listener.take(inputs, net.config.pad_token_id)
+        listener.remove()
+        torch.testing.assert_close(head(z), logits)
+    assert z.shape == (6, 16)
+    assert z.std(dim=0).max() > 1e-3
+
+
+@pytest.mark.parametrize(("name", "path"), HEADS.items())
+def test_find_head(name, path):
+    net = model(name)
+    assert find_head(net, 3) is net.get_submodule(path)
+
+
+def test_find_head_takes_the_last_of_the_right_width():
+    net = nn.Sequential(nn.Linear(16, 3), nn.Linear(3, 3), nn.Linear(3, 5))
+    assert find_head(net, 3) is net[1]
+    with pytest.raises(ValueError, match="Sequential to have a linear classification head with 4 outputs, found none"):
+        find_head(net, 4)
+
+
+def test_feature_module_override(tmp_path):
+    """Another module's input: here the pooler's dense layer, which receives the first token's hidden state."""
+    net = model()
+    assert find_head(net, 3, "bert.pooler.dense") is net.bert.pooler.dense
+    with pytest.raises(ValueError, match="got 'bert.pool'.*'classifier'"):
+        find_head(net, 3, "bert.pool")
+    listener = HeadInput(net.bert.pooler.dense)
+    hidden = net.eval()(**batch(), output_hidden_states=True).hidden_states[-1]
+    torch.testing.assert_close(listener.take(batch(), PAD), hidden[:, 0].detach())
+    listener.remove()
+    trainer = toy_trainer(tmp_path, feature_module="bert.pooler.dense")
+    trainer.train()
+    assert trainer._session.encoder.head_input.head is trainer.model.bert.pooler.dense
+
+
+def test_take_errors():
+    listener = HeadInput(nn.Linear(4, 3))
+    with pytest.raises(RuntimeError, match="forward pass to call the classification head.*feature_module"):
+        listener.take({}, PAD)
+    listener.head(torch.zeros(2, 5, 4))
+    with pytest.raises(ValueError, match=r"Expected `input_ids` to find the last token .*\(2, 5, 4\), got \['pixels'\]"):
+        listener.take({"pixels": 0}, PAD)
+    listener.head(torch.zeros(4))
+    with pytest.raises(ValueError, match=r"shape \(B, D\) or \(B, T, D\), got \(4,\)"):
+        listener.take({}, PAD)
+
+
+def test_without_a_padding_token_the_last_position_counts():
+    listener = HeadInput(nn.Linear(4, 3))
+    z = torch.randn(2, 5, 4)
+    listener.head(z)
+    torch.testing.assert_close(listener.take({"input_ids": torch.zeros(2, 5)}, None), z[:, -1])
+
+
+def test_the_feature_is_detached_forgotten_and_at_least_float32():
+    head = nn.Linear(4, 3).bfloat16()
+    listener = HeadInput(head)
+    z = torch.randn(2, 4, dtype=torch.bfloat16, requires_grad=True)
+    head(z).sum().backward()
+    assert z.grad is not None
+    found = listener.take({}, PAD)
+    assert found.dtype == torch.float32
+    assert not found.requires_grad
+    with pytest.raises(RuntimeError, match="did not"):
+        listener.take({}, PAD)
+
+
+def test_detach_cuts_the_graph_below_the_head():
+    head, listener = nn.Linear(4, 3), None
+    listener = HeadInput(head)
+    listener.detach = True
+    z = torch.randn(2, 4, requires_grad=True)
+    head(z).sum().backward()
+    assert z.grad is None
+    assert head.weight.grad is not None
+    listener.remove()
+    head(z).sum().backward()
+    assert z.grad is not None
+
+
+def test_a_second_train_listens_once(tmp_path):
+    """Kills: a hook that stays behind, which would keep features alive and, if it detached, cut the graph."""
+    trainer = toy_trainer(tmp_path)
+    for _ in range(2):
+        trainer.train()
+        assert len(trainer.model.classifier._forward_pre_hooks) == 1
+    trainer._session.close()
+    assert len(trainer.model.classifier._forward_pre_hooks) == 0
+
+
+def test_training_leaves_the_model_free(tmp_path):
+    """After the head-only stage the user's own backward reaches the body again."""
+    trainer = toy_trainer(tmp_path, head_only_after_warmup=True, weight_warmup=2)
+    trainer.train()
+    trainer.model.zero_grad()
+    trainer.model(**batch()).logits.sum().backward()
+    assert trainer.model.bert.pooler.dense.weight.grad is not None
+
+
+def test_evaluating_restores_every_flag():
+    """A user's frozen part stays in evaluation mode. Kills: `model.train()` on the way out."""
+    net = model(dropout=0.1).train()
+    net.bert.embeddings.eval()
+    before = {name: module.training for name, module in net.named_modules()}
+    with evaluating(net):
+        assert not any(module.training for module in net.modules())
+    assert {name: module.training for name, module in net.named_modules()} == before
+    assert len(set(before.values())) == 2
+    with pytest.raises(KeyError), evaluating(net):
+        raise KeyError
+    assert {name: module.training for name, module in net.named_modules()} == before
+
+
+def test_encoding_is_exact_and_draws_nothing():
+    """In batches of 4, in order, without dropout, with parameters and random state as they were."""
+    net = model(dropout=0.5).train()
+    listener = HeadInput(net.classifier)
+    encoder = Encoder(
+        listener, lambda items: {k: v for k, v in collate(items).items() if k != "labels"}, lambda b: b, 4, PAD
+    )
+    data = toy_dataset().select(range(10))
+    state = torch.get_rng_state()
+    found = encoder(net, data)
+    torch.testing.assert_close(torch.get_rng_state(), state, rtol=0, atol=0)
+    assert net.training
+    assert found.shape == (10, 16)
+    with evaluating(net), torch.no_grad():
+        for i in range(10):
+            net(**{k: v for k, v in collate([data[i]]).items() if k != "labels"})
+            torch.testing.assert_close(listener.take({}, PAD)[0], found[i])
+
+
+def test_a_frozen_body_is_left_alone(tmp_path):
+    net = model(dropout=0.1)
+    for p in net.bert.parameters():
+        p.requires_grad_(False)
+    trainer = toy_trainer(tmp_path, net=net)
+    before = parameters(trainer)
+    trainer.train()
+    after = parameters(trainer)
+    moved = {name for name in after if not torch.equal(after[name], before[name])}
+    assert moved == {"classifier.weight", "classifier.bias"}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_architecture_trains(tmp_path, name):
+    trainer = toy_trainer(tmp_path, net=model(name, dropout=0.1), max_steps=3, weight_refresh_steps=2)
+    trainer.train()
+    weights = trainer.weights.weights
+    assert torch.isfinite(weights).all()
+    assert weights.mean() == pytest.approx(1, abs=1e-5)
+    assert weights.std() > 0

@@ -1,0 +1,283 @@
+"""Solvers against independent references: SciPy on the primal problem, plain loops, linear programs, GeomLoss."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import linprog, minimize
+
+from hf_otw.costs import CostBlocks, FeatureCost
+from hf_otw.transport import (
+    BoundedRows,
+    FixedRows,
+    FreeRows,
+    RelaxedRows,
+    own_class_mass,
+    solve_geomloss,
+    solve_semi_relaxed,
+    solve_sinkhorn,
+)
+from tests.compare import assert_equal_up_to_constant, assert_equal_values, assert_plan
+from tests.generators import dirac_target, identical_rows, label_only, permutation, random_problem
+
+REG = 0.2
+ROWS = [FixedRows(), FreeRows(), RelaxedRows(0.5), BoundedRows(1.3)]
+EXACT = {"tol": 1e-11, "max_iter": 2000}
+
+
+def solve(problem, rows=None, *, reg=REG, start=None, **options):
+    blocks = CostBlocks.of_matrix(problem.C)
+    options = EXACT | options
+    return solve_sinkhorn(blocks, problem.source.mass, problem.target.mass, reg=reg, rows=rows, start=start, **options)
+
+
+def plan_of(problem, result, reg=REG):
+    a, b = problem.source.mass, problem.target.mass
+    return a[:, None] * b * ((result.potential_a[:, None] + result.potential_b - problem.C) / reg).exp()
+
+
+def kl(p, q):
+    return (p * np.log(p / q) - p + q).sum()
+
+
+def primal_by_scipy(problem, rows, reg):
+    """Minimise the primal problem over the entries of T: shares nothing with the dual iteration under test."""
+    C, a, b = problem.C.numpy(), problem.source.mass.numpy(), problem.target.mass.numpy()
+    n, m = C.shape
+
+    def objective(t):
+        T = t.reshape(n, m)
+        charge = rows.rho * kl(T.sum(1), a) if isinstance(rows, RelaxedRows) else 0
+        return (T * C).sum() + reg * kl(T, np.outer(a, b)) + charge
+
+    def gradient(t):
+        T = t.reshape(n, m)
+        charge = rows.rho * np.log(T.sum(1) / a)[:, None] if isinstance(rows, RelaxedRows) else 0
+        return (C + reg * np.log(T / np.outer(a, b)) + charge).ravel()
+
+    constraints = [{"type": "eq", "fun": lambda t: t.reshape(n, m).sum(0) - b}]
+    if isinstance(rows, FixedRows):
+        constraints += [{"type": "eq", "fun": lambda t: t.reshape(n, m).sum(1)[:-1] - a[:-1]}]
+    if isinstance(rows, BoundedRows):
+        constraints += [{"type": "ineq", "fun": lambda t: rows.cap * a - t.reshape(n, m).sum(1)}]
+    found = minimize(
+        objective,
+        np.outer(a, b).ravel(),
+        jac=gradient,
+        method="SLSQP",
+        bounds=[(1e-12, 1)] * (n * m),
+        constraints=constraints,
+        options={"ftol": 1e-15, "maxiter": 500},
+    )
+    return torch.from_numpy(found.x.reshape(n, m))
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_the_plan_minimises_the_primal_problem(rows):
+    """1e-5: SLSQP stops when its steps no longer lower the objective, which is flat to second order there."""
+    problem = random_problem(4, 3, seed=2)
+    expected = primal_by_scipy(problem, rows, REG)
+    result = solve(problem, rows)
+    assert_equal_values(plan_of(problem, result), expected, atol=1e-5)
+    assert_equal_values(result.marginal_a, expected.sum(dim=1), atol=1e-5)
+    if isinstance(rows, FreeRows):
+        a, b = problem.source.mass, problem.target.mass
+        closed = solve_semi_relaxed(CostBlocks.of_matrix(problem.C), a, b, reg=REG)
+        assert_equal_values(plan_of(problem, closed), expected, atol=1e-5)
+
+
+def check_optimality(problem, rows, result, atol):
+    """The conditions that make a plan optimal: its form, its columns, and the price of its row masses."""
+    a, b = problem.source.mass, problem.target.mass
+    plan, f = plan_of(problem, result), result.potential_a
+    assert_plan(plan, result.marginal_a, b, atol=atol)
+    log_mass = (result.marginal_a / a).log()
+    if isinstance(rows, FixedRows):
+        assert_equal_values(result.marginal_a, a, atol=atol)
+    if isinstance(rows, FreeRows):
+        assert f.abs().max() < atol
+    if isinstance(rows, RelaxedRows):
+        assert_equal_values(f, -rows.rho * log_mass, atol=atol)
+    if isinstance(rows, BoundedRows):
+        full = log_mass > math.log(rows.cap) - 1e-9
+        assert full.any(), "no row meets its bound: nothing is tested"
+        assert not full.all()
+        assert log_mass.max() < math.log(rows.cap) + atol
+        assert f.max() <= atol  # a price, never a subsidy
+        assert f[~full].abs().max() < atol  # complementary slackness
+    assert_equal_values(result.value_linear, (plan * problem.C).sum(), atol=atol)
+    penalty = (plan * (plan / torch.outer(a, b)).log()).sum()
+    assert_equal_values(result.value, (plan * problem.C).sum() + REG * penalty, atol=atol)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("rows", ROWS)
+def test_optimality_conditions(rows, seed):
+    problem = random_problem(30, 7, seed=seed)
+    result = solve(problem, rows)
+    assert result.converged
+    check_optimality(problem, rows, result, 1e-9)
+
+
+def test_closed_form_by_loops():
+    """Kills a softmax over columns in place of rows, and a prior that is left out."""
+    problem = random_problem(6, 4, seed=3)
+    a, b, C = problem.source.mass, problem.target.mass, problem.C
+    expected = torch.zeros(6, 4, dtype=torch.float64)
+    for j in range(4):
+        norm = sum(a[i] * math.exp(-C[i, j] / REG) for i in range(6))
+        for i in range(6):
+            expected[i, j] = b[j] * a[i] * math.exp(-C[i, j] / REG) / norm
+    result = solve_semi_relaxed(CostBlocks.of_matrix(C), a, b, reg=REG)
+    assert_equal_values(plan_of(problem, result), expected, atol=1e-12)
+    check_optimality(problem, FreeRows(), result, 1e-12)
+
+
+def test_sinkhorn_with_free_rows_is_the_closed_form_in_one_iteration():
+    problem = random_problem()
+    closed = solve_semi_relaxed(CostBlocks.of_matrix(problem.C), problem.source.mass, problem.target.mass, reg=REG)
+    result = solve(problem, FreeRows())
+    assert result.iterations == 1
+    for name in ("value", "value_linear", "marginal_a", "potential_b"):
+        assert_equal_values(getattr(result, name), getattr(closed, name), atol=1e-12)
+
+
+def linear_program(problem, rows):
+    n, m = problem.C.shape
+    a, b = problem.source.mass.numpy(), problem.target.mass.numpy()
+    columns, row_sums = np.kron(np.ones((1, n)), np.eye(m)), np.kron(np.eye(n), np.ones((1, m)))
+    kinds = {
+        FreeRows: {"A_eq": columns, "b_eq": b},
+        FixedRows: {"A_eq": np.vstack([columns, row_sums]), "b_eq": np.concatenate([b, a])},
+        BoundedRows: {"A_eq": columns, "b_eq": b, "A_ub": row_sums, "b_ub": getattr(rows, "cap", 1) * a},
+    }
+    return linprog(problem.C.numpy().ravel(), **kinds[type(rows)]).fun
+
+
+@pytest.mark.parametrize("rows", [FixedRows(), FreeRows(), BoundedRows(1.3)])
+def test_small_reg_is_the_linear_program(rows):
+    """The gap is at most reg times the largest KL, log(1 / min(a b)) < 5: 2.5e-2 at reg = 5e-3."""
+    problem, reg = random_problem(8, 4, seed=1, cost=FeatureCost()), 5e-3
+    expected = linear_program(problem, rows)
+    result = solve(problem, rows, reg=reg, tol=1e-6, max_iter=1000)
+    # A plan that misses its columns by e may be cheaper by 2 e, the largest cost being 2. Bounded rows are slow.
+    assert result.marginal_error < 4e-3
+    assert expected - 2 * result.marginal_error - 1e-9 <= result.value_linear <= expected + 2.5e-2
+
+
+@pytest.mark.parametrize(
+    ("rows", "limit"),
+    [
+        (RelaxedRows(1e-9), FreeRows()),
+        (BoundedRows(1e9), FreeRows()),
+        (BoundedRows(math.inf), FreeRows()),
+        (RelaxedRows(1e9), FixedRows()),
+        (RelaxedRows(math.inf), FixedRows()),
+        (BoundedRows(1.0), FixedRows()),
+    ],
+)
+def test_limits_of_row_marginals(rows, limit):
+    """1e-6: rho = 1e9 has a row's mass answer to its fit by a factor of 2e-10, and the fit reaches 10."""
+    problem = random_problem()
+    other = solve(problem, RelaxedRows(0.5)).marginal_a
+    expected = solve(problem, limit).marginal_a
+    assert (other - expected).abs().max() > 1e-3, "the limits differ by nothing: nothing is tested"
+    assert_equal_values(solve(problem, rows, tol=1e-9).marginal_a, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [FixedRows(), RelaxedRows(0.5), BoundedRows(1.3)])
+def test_warm_start_gives_the_same_answer_sooner(rows):
+    problem = random_problem(40, 8, seed=1)
+    cold = solve(problem, rows)
+    warm = solve(problem, rows, start=cold.potential_b)
+    assert warm.iterations == 1 < cold.iterations
+    assert_equal_values(warm.marginal_a, cold.marginal_a, atol=1e-9)
+    g = torch.Generator().manual_seed(0)
+    near = problem.source.mass * (1 + 1e-4 * torch.rand(40, generator=g, dtype=torch.float64))
+    moved = problem._replace(source=problem.source._replace(mass=near / near.sum()))
+    first, second = solve(moved, rows, tol=1e-6), solve(moved, rows, tol=1e-6, start=cold.potential_b)
+    assert second.iterations < first.iterations
+    assert_equal_values(second.potential_b, first.potential_b, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize("block_rows", [1, 5])
+def test_blocks_do_not_change_the_answer(rows, block_rows):
+    problem = random_problem(seed=4)
+    source, target = problem.source, problem.target
+    blocks = CostBlocks(problem.cost, source, target, block_rows=block_rows, cache_bytes=0)
+    result, expected = (
+        solve_sinkhorn(blocks, source.mass, target.mass, reg=REG, rows=rows, **EXACT),
+        solve(problem, rows),
+    )
+    for name in ("value", "value_linear", "marginal_a", "potential_b"):
+        assert_equal_values(getattr(result, name), getattr(expected, name), atol=1e-9)
+    closed = solve_semi_relaxed(blocks, source.mass, target.mass, reg=REG)
+    free = solve(problem, FreeRows())
+    assert_equal_values(closed.marginal_a, free.marginal_a, atol=1e-12)
+    assert_equal_values(closed.value_linear, free.value_linear, atol=1e-12)
+    labels = own_class_mass(blocks, result, target.mass, reg=REG)
+    own = (plan_of(problem, expected) * (source.labels[:, None] == target.labels)).sum(dim=1)
+    assert_equal_values(labels, own, atol=1e-9)
+
+
+def test_agrees_with_geomloss():
+    """GeomLoss anneals: 2e-3 is its own error after 3,000 passes, and 20 times that after 100."""
+    problem = random_problem(seed=5)
+    a, b = problem.source.mass, problem.target.mass
+    oracle = solve_geomloss(problem.C, a, b, reg=REG, max_iter=3000)
+    result = solve(problem)
+    assert_equal_values(result.value, oracle.value, atol=2e-3)
+    assert_equal_values(result.value_linear, oracle.value_linear, atol=2e-3)
+    assert_equal_up_to_constant(result.potential_a, oracle.potential_a, atol=2e-3)
+    assert_equal_up_to_constant(result.potential_b, oracle.potential_b, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("make", "rows"), [(dirac_target, FixedRows()), *((identical_rows, rows) for rows in ROWS)], ids=str
+)
+def test_rows_that_transport_cannot_tell_apart_keep_the_prior(make, rows):
+    problem = make()
+    assert_equal_values(solve(problem, rows).marginal_a, problem.marginal_a, atol=1e-9)
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_a_permutation_is_found(rows):
+    """Off the permutation the cost is 1, so the rest of the mass is exp(-1 / 0.02) = 2e-22."""
+    problem = permutation()
+    result = solve(problem, rows, reg=0.02)
+    assert_equal_values(result.marginal_a, problem.marginal_a, atol=1e-9)
+    matched = problem.source.labels[:, None] == problem.target.labels
+    expected = matched * problem.source.mass[:, None]
+    assert_equal_values(plan_of(problem, result, 0.02), expected, atol=1e-9)
+
+
+def test_label_cost_alone_is_inverse_frequency():
+    """`1 / (K n_y)` up to exp(-1 / 0.02), method.md section 3."""
+    problem = label_only()
+    a, b = problem.source.mass, problem.target.mass
+    result = solve_semi_relaxed(CostBlocks.of_matrix(problem.C), a, b, reg=0.02)
+    assert_equal_values(result.marginal_a, problem.marginal_a, atol=1e-12)
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_reordering_rows_and_columns_reorders_the_answer(rows):
+    problem = random_problem()
+    i, j = torch.arange(12).roll(5), torch.arange(5).flip(0)
+    source, target = problem.source._replace(mass=problem.source.mass[i]), problem.target.mass[j]
+    moved = solve_sinkhorn(CostBlocks.of_matrix(problem.C[i][:, j]), source.mass, target, reg=REG, rows=rows, **EXACT)
+    expected = solve(problem, rows)
+    assert_equal_values(moved.marginal_a, expected.marginal_a[i], atol=1e-9)
+    assert_equal_values(moved.potential_b, expected.potential_b[j], atol=1e-9)
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_scaling_cost_reg_and_rho_scales_the_value(rows):
+    problem = random_problem()
+    scaled = RelaxedRows(3 * rows.rho) if isinstance(rows, RelaxedRows) else rows
+    blocks = CostBlocks.of_matrix(3 * problem.C)
+    result = solve_sinkhorn(blocks, problem.source.mass, problem.target.mass, reg=3 * REG, rows=scaled, **EXACT)
+    assert_equal_values(result.value, 3 * solve(problem, rows).value, atol=1e-9)

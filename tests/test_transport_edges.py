@@ -1,0 +1,186 @@
+"""Solvers at the edge: no mass, tiny reg, rounding, iteration limits, acceleration, the symmetric problem, errors."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from hf_otw.costs import CostBlocks
+from hf_otw.transport import (
+    BoundedRows,
+    FreeRows,
+    RelaxedRows,
+    solve_geomloss,
+    solve_semi_relaxed,
+    solve_sinkhorn,
+    solve_symmetric,
+)
+from hf_otw.transport.anderson import Anderson
+from tests.compare import assert_equal_up_to_constant, assert_equal_values
+from tests.generators import random_problem
+from tests.test_transport import EXACT, REG, ROWS, solve
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_rows_and_columns_without_mass(rows):
+    """Kills `log 0 - log 0`: the rest of the problem is solved as if they were not there."""
+    problem = random_problem()
+    a, b = problem.source.mass.clone(), problem.target.mass.clone()
+    a[3], b[2] = 0, 0
+    a, b = a / a.sum(), b / b.sum()
+    result = solve_sinkhorn(CostBlocks.of_matrix(problem.C), a, b, reg=REG, rows=rows, **EXACT)
+    i, j = torch.arange(12) != 3, torch.arange(5) != 2
+    less = solve_sinkhorn(CostBlocks.of_matrix(problem.C[i][:, j]), a[i], b[j], reg=REG, rows=rows, **EXACT)
+    assert result.marginal_a[3] == 0
+    assert torch.isfinite(result.potential_a).all()
+    assert_equal_values(result.marginal_a[i], less.marginal_a, atol=1e-9)
+    assert_equal_values(result.value, less.value, atol=1e-9)
+    closed = solve_semi_relaxed(CostBlocks.of_matrix(problem.C), a, b, reg=REG)
+    assert torch.isfinite(torch.stack([closed.value, closed.value_linear])).all()
+    assert_equal_values(closed.marginal_a.sum(), torch.ones((), dtype=torch.float64), atol=1e-12)
+
+
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("far", [False, True])
+def test_a_tiny_reg_does_not_underflow(rows, dtype, far):
+    """exp(-2 / 1e-3) is 0 in every precision. `far`: started from potentials that are wrong by all there is.
+
+    Not asserted: convergence where rows are held. It takes exp(range / reg) iterations, and `converged` says so.
+    """
+    problem = random_problem(40, 6, dtype=dtype)
+    start = torch.linspace(-3, 3, 6, dtype=dtype) if far else None
+    result = solve(problem, rows, reg=1e-3, tol=1e-2, max_iter=300, start=start)
+    assert all(torch.isfinite(x).all() for x in result[:6])
+    assert bool(result.converged) == (result.marginal_error.item() <= 1e-2)
+    assert result.marginal_error < 0.5
+    assert result.converged or not isinstance(rows, (FreeRows, RelaxedRows))
+    assert (result.marginal_a.sum() - 1).abs() <= result.marginal_error + 1e-3
+
+
+def test_float32_agrees_with_float64():
+    """1e-5: rounding of 1e-7 in C / reg, amplified by 1 / reg = 5 and the iterations."""
+    single, double = random_problem(dtype=torch.float32), random_problem()
+    C = single.C.double()
+    a, b = single.source.mass.double(), single.target.mass.double()
+    exact = solve_sinkhorn(CostBlocks.of_matrix(C), a / a.sum(), b / b.sum(), reg=REG, **EXACT)
+    rounded = solve(single, tol=1e-6)
+    assert rounded.potential_a.dtype == torch.float32
+    assert double.C.dtype == torch.float64
+    assert_equal_values(rounded.potential_b.double(), exact.potential_b, atol=1e-5)
+
+
+def test_an_iteration_limit_is_reported():
+    result = solve(random_problem(), max_iter=2, tol=1e-9)
+    assert result.iterations == 2
+    assert not result.converged
+    assert result.marginal_error > 1e-9
+
+
+def test_symmetric_problem_agrees_with_sinkhorn():
+    problem = random_problem(20, 2, seed=6)
+    cloud = problem.source
+    blocks = CostBlocks(problem.cost, cloud, cloud, block_rows=7, cache_bytes=0)
+    result = solve_symmetric(blocks, cloud.mass, reg=REG, tol=1e-11)
+    expected = solve_sinkhorn(blocks, cloud.mass, cloud.mass, reg=REG, **EXACT)
+    assert result.converged
+    assert result.iterations < 40
+    assert_equal_values(result.value, expected.value, atol=1e-9)
+    assert_equal_values(result.value_linear, expected.value_linear, atol=1e-9)
+    # 1e-8: an L1 error of 1e-11, over the smallest mass.
+    assert_equal_up_to_constant(result.potential_a, expected.potential_a, atol=1e-8)
+
+
+def test_symmetric_potential_is_right_for_rows_of_tiny_mass():
+    """Kills returning the averaged iterate: the L1 error does not see a row without mass, a gradient does."""
+    problem = random_problem(20, 2, seed=7)
+    mass = problem.source.mass.clone()
+    mass[::2] = 1e-12
+    mass /= mass.sum()
+    blocks = CostBlocks(problem.cost, problem.source, problem.source)
+    loose, tight = (
+        solve_symmetric(blocks, mass, reg=0.02, tol=1e-3),
+        solve_symmetric(blocks, mass, reg=0.02, tol=1e-12),
+    )
+    # 4e-3: the error of rows that have mass, reg * tol over the smallest mass; the averaged iterate is off by 1.3e-2.
+    assert_equal_values(loose.potential_a, tight.potential_a, atol=4e-3)
+
+
+def plain(residual, x, steps):
+    for _ in range(steps):
+        x = x + residual(x)
+    return x
+
+
+def test_anderson_solves_a_slow_linear_iteration():
+    """Eigenvalues up to 0.999: 20 plain steps leave 98 % of the error. Kills a mix of the wrong sign."""
+    shrink = torch.tensor([0.999, 0.99, 0.9, 0.5], dtype=torch.float64)
+    solution = torch.tensor([1.0, -2, 3, 4], dtype=torch.float64)
+
+    def residual(x):
+        return (shrink - 1) * (x - solution)
+
+    x = torch.zeros(4, dtype=torch.float64)
+    assert (plain(residual, x, 20) - solution).abs().max() > 0.9
+    accelerated = Anderson(torch.ones(4, dtype=torch.float64) / 4)
+    for _ in range(20):
+        x = accelerated(x, residual(x))
+    assert_equal_values(x, solution, atol=1e-5)
+
+
+def test_anderson_takes_back_a_step_that_made_it_worse():
+    accelerated = Anderson(torch.ones(2))
+    first, residual = torch.tensor([1.0, 2.0]), torch.tensor([0.1, -0.1])
+    accelerated(first, residual)
+    assert torch.equal(accelerated(torch.tensor([50.0, 50.0]), 100 * residual), first + residual)
+
+
+def test_acceleration_pays():
+    """Plain Sinkhorn takes 1,500 passes here: classes of unequal mass, and a cost that sees labels."""
+    problem = random_problem(200, 12, seed=8, uniform=True)
+    prior = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)[problem.target.labels]
+    target = problem.target._replace(mass=prior / prior.sum())
+    result = solve(problem._replace(target=target), reg=0.05, tol=1e-6)
+    assert result.converged
+    assert result.iterations < 200
+
+
+SOLVE = {
+    "semi_relaxed": lambda C, a, b, reg: solve_semi_relaxed(CostBlocks.of_matrix(C), a, b, reg=reg),
+    "sinkhorn": lambda C, a, b, reg: solve_sinkhorn(CostBlocks.of_matrix(C), a, b, reg=reg),
+    "geomloss": lambda C, a, b, reg: solve_geomloss(C, a, b, reg=reg),
+    "symmetric": lambda C, a, b, reg: solve_symmetric(CostBlocks.of_matrix(C), a, reg=reg),
+}
+
+
+@pytest.mark.parametrize("name", SOLVE)
+@pytest.mark.parametrize(
+    ("a", "reg", "message"),
+    [
+        ([0.5, 0.5], 0.0, "Expected reg > 0"),
+        ([0.5, 0.5], math.nan, "Expected reg > 0"),
+        ([0.5, 0.5], math.inf, "Expected reg > 0"),
+        ([1.0, 1.0], 0.1, "a to sum to 1, got 2"),
+        ([math.nan, 1.0], 0.1, "a to sum to 1, got nan"),
+        ([1.5, -0.5], 0.1, "non-negative masses a, got a minimum of -0.5"),
+    ],
+)
+def test_impossible_problems_are_refused(name, a, reg, message):
+    with pytest.raises(ValueError, match=message):
+        SOLVE[name](torch.ones(2, 2), torch.tensor(a), torch.tensor([0.5, 0.5]), reg)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RelaxedRows(0), "Expected rho > 0, got 0"),
+        (lambda: RelaxedRows(math.nan), "Expected rho > 0"),
+        (lambda: BoundedRows(0.9), "Expected cap >= 1"),
+        (lambda: BoundedRows(math.nan), "Expected cap >= 1"),
+    ],
+)
+def test_impossible_row_marginals_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

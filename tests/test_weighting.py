@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hf_otw.costs import CombinedCost, FeatureCost
+from hf_otw.target import class_totals, effective_sample_size
+from hf_otw.transport import BoundedRows, RelaxedRows
+from hf_otw.types import Measure
+from hf_otw.weighting import (
+    Agreement,
+    ClosedForm,
+    Column,
+    KeepClassTotals,
+    OwnClassMass,
+    RowMass,
+    Uniform,
+    effective_number,
+    inverse_frequency,
+)
+from hf_otw.weighting.base import mean_one
+from hf_otw.weighting.reg import reg_for_ess
+from tests.compare import assert_equal_values, assert_weights
+from tests.generators import label_only, mislabelled, random_problem
+
+
+def weigh(model, problem, cost=None, index=None):
+    index = torch.arange(len(problem.source.labels)) if index is None else index
+    return model(index, problem.source, problem.target, cost or problem.cost)
+
+
+def rows_of(problem, index):
+    """The batch of these rows, with uniform masses."""
+    source = problem.source
+    mass = torch.full((len(index),), 1 / len(index), dtype=source.mass.dtype)
+    return problem._replace(source=Measure(source.features[index], source.labels[index], mass))
+
+
+def test_label_cost_alone_is_inverse_frequency():
+    """method.md section 3; 1e-9 is exp(-1 / 0.02) and rounding."""
+    problem = label_only((9, 3, 1))
+    w = weigh(ClosedForm(reg=0.02), problem).weights
+    assert_equal_values(w, inverse_frequency([9, 3, 1])(None, problem.source, None, None).weights, atol=1e-9)
+
+
+def test_a_large_label_cost_gives_each_class_the_target_mass():
+    """Exact in the limit only: with label cost 1 and reg 0.3 other classes take part of it."""
+    problem = random_problem(30, 6)
+    expected = class_totals(problem.target.mass, problem.target.labels, 3)
+
+    def totals(label_weight):
+        w = weigh(ClosedForm(reg=0.3), problem, CombinedCost(label_weight)).weights
+        return class_totals(w, problem.source.labels, 3)
+
+    assert (totals(1.0) - expected).abs().max() > 1e-3
+    assert_equal_values(totals(20.0), expected, atol=1e-9)
+
+
+def test_closed_form_moves_weight_inside_a_class_to_rows_that_look_like_the_meta_set():
+    """Kills a cost of the wrong sign."""
+    problem = random_problem(4, 1, classes=1, width=2, cost=FeatureCost(), uniform=True)
+    z = torch.tensor([[1.0, 0], [1, 1], [0, 1], [-1, 0]], dtype=torch.float64)
+    problem = problem._replace(
+        source=problem.source._replace(features=z), target=problem.target._replace(features=z[:1])
+    )
+    w = weigh(ClosedForm(reg=0.5), problem).weights
+    by_hand = (-(1 - torch.tensor([1, 0.5**0.5, 0, -1], dtype=torch.float64)) / 0.5).exp()
+    assert_equal_values(w, 4 * by_hand / by_hand.sum(), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("model", "cost"),
+    [
+        (ClosedForm(reg=0.1), CombinedCost()),
+        (OwnClassMass(reg=0.1), FeatureCost()),
+        (Agreement(reg=0.1), FeatureCost()),
+        (RowMass(reg=0.1, rows=RelaxedRows(0.3)), CombinedCost()),
+        (RowMass(reg=0.1, rows=BoundedRows(1.5)), CombinedCost()),
+        (KeepClassTotals(OwnClassMass(reg=0.1)), FeatureCost()),
+    ],
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_mislabelled_rows_lose_weight(model, cost, seed):
+    problem, wrong = mislabelled(seed=seed)
+    assert wrong.sum() == 6
+    w = weigh(model, problem, cost).weights
+    assert_weights(w, 60)
+    assert w[wrong].mean() < 0.5 * w[~wrong].mean()
+
+
+def test_own_class_mass_of_right_labels_is_almost_uniform():
+    """Kills the row masses times the wrong mask: right labels keep their mass."""
+    problem, wrong = mislabelled()
+    w = weigh(OwnClassMass(reg=0.05), problem).weights
+    assert effective_sample_size(w[~wrong]) > 0.9 * (~wrong).sum()
+
+
+def test_agreement_by_hand():
+    problem = random_problem(6, 4, seed=3)
+    C, expected = problem.cost(problem.source, problem.target), []
+    for i in range(6):
+        shares = (-C[i] / 0.3).exp() / (-C[i] / 0.3).exp().sum()
+        expected.append(shares[problem.target.labels == problem.source.labels[i]].sum())
+    expected = torch.stack(expected)
+    assert_equal_values(weigh(Agreement(reg=0.3), problem).weights, expected / expected.mean(), atol=1e-9)
+
+
+def test_bounded_rows_bound_the_weights():
+    problem = random_problem(40, 6, uniform=True)
+    free = weigh(ClosedForm(reg=0.1), problem).weights
+    bounded = weigh(RowMass(reg=0.1, rows=BoundedRows(1.4)), problem).weights
+    assert free.max() > 2
+    assert bounded.max() < 1.4 * (1 + 2e-3)  # the solver's tolerance, in the rescaling to mean 1
+
+
+def test_row_mass_defaults_to_relaxed_rows():
+    problem = random_problem(40, 6, uniform=True)
+    expected = weigh(RowMass(rows=RelaxedRows()), problem).weights
+    assert_equal_values(weigh(RowMass(), problem).weights, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("index", [torch.arange(60), torch.arange(12), torch.tensor([2, 5, 8, 11, 3])])
+def test_keep_class_totals_keeps_them_exactly(index):
+    """Also in a batch without class 0 or 1: the last one."""
+    problem, _ = mislabelled()
+    batch = rows_of(problem, index)
+    w = weigh(KeepClassTotals(ClosedForm(reg=0.1)), batch, CombinedCost()).weights
+    labels = batch.source.labels
+    assert_weights(w, len(index))
+    assert_equal_values(class_totals(w, labels, 3), class_totals(batch.source.mass, labels, 3), atol=1e-12)
+    inner = weigh(ClosedForm(reg=0.1), batch, CombinedCost()).weights
+    k = labels[0]
+    assert_equal_values(
+        w[labels == k] / w[labels == k].sum(), inner[labels == k] / inner[labels == k].sum(), atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("left", [0.0, 1e-300])
+def test_keep_class_totals_gives_a_class_without_weight_its_prior_back(left):
+    """1e-300 kills multiplying before dividing, and a floor under the class's total."""
+    problem, _ = mislabelled()
+
+    class Drops(Uniform):
+        def forward(self, index, source, target, cost):
+            solved = super().forward(index, source, target, cost)
+            return solved._replace(weights=torch.where(source.labels == 1, left, solved.weights))
+
+    w = weigh(KeepClassTotals(Drops()), problem).weights
+    assert_equal_values(w, torch.ones_like(w), atol=1e-12)
+
+
+def test_keep_class_totals_needs_what_its_inner_model_needs():
+    assert KeepClassTotals(ClosedForm()).needs_transport
+    assert not KeepClassTotals(Uniform()).needs_transport
+
+
+def test_inverse_frequency_by_hand():
+    """Kills a mean over classes: it is the mean over rows that is 1."""
+    model = inverse_frequency([6, 3, 1])
+    labels = torch.tensor([0] * 6 + [1] * 3 + [2])
+    w = model(None, Measure(torch.zeros(10, 0), labels, torch.full((10,), 0.1)), None, None).weights
+    assert_equal_values(w[[0, 6, 9]], torch.tensor([10 / 18, 10 / 9, 10 / 3]), atol=1e-6)
+    assert_weights(w, 10)
+
+
+def test_effective_number_by_hand():
+    beta, counts = 0.9, torch.tensor([6.0, 3, 1], dtype=torch.float64)
+    expected = torch.tensor([0.1 / (1 - 0.9**6), 0.1 / (1 - 0.9**3), 1.0], dtype=torch.float64)
+    expected = expected * 10 / (expected * counts).sum()
+    assert_equal_values(effective_number([6, 3, 1], beta=beta).class_weight, expected, atol=1e-12)
+    ones = torch.ones(3, dtype=torch.float64)
+    assert_equal_values(effective_number([6, 3, 1], beta=0).class_weight, ones, atol=1e-12)
+
+
+@pytest.mark.parametrize("make", [inverse_frequency, effective_number])
+@pytest.mark.parametrize("counts", [[3, 0], [3, -1]])
+def test_a_class_without_examples_is_refused(make, counts):
+    with pytest.raises(ValueError, match="at least one training example a class"):
+        make(counts)
+
+
+@pytest.mark.parametrize("beta", [1.0, -0.1])
+def test_an_impossible_beta_is_refused(beta):
+    with pytest.raises(ValueError, match="Expected 0 <= beta < 1"):
+        effective_number([1, 2], beta=beta)
+
+
+def test_column_is_rescaled_and_found_by_index():
+    problem = rows_of(random_problem(4, 3, uniform=True), torch.tensor([3, 1]))
+    w = weigh(Column(torch.tensor([0.0, 1, 2, 5])), problem, index=torch.tensor([3, 1])).weights
+    assert_equal_values(w, torch.tensor([2.5, 0.5], dtype=torch.float64), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1.0, torch.nan, torch.inf], "2 of 3 are NaN or infinite"),
+        ([1.0, -0.5], "minimum of -0.5"),
+        ([0.0, 0.0], "all 2 are zero"),
+    ],
+)
+def test_bad_columns_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        Column(torch.tensor(values))
+
+
+@pytest.mark.parametrize("bad", [[0.0, 0.0], [torch.nan, 1.0], [torch.inf, 1.0]])
+def test_masses_that_cannot_be_rescaled_are_refused(bad):
+    with pytest.raises(ValueError, match="finite and not all zero"):
+        mean_one(torch.tensor(bad))
+
+
+@pytest.mark.parametrize("target_ess", [0.2, 0.5, 0.9])
+def test_target_ess_is_reached_and_no_more(target_ess):
+    """Kills returning the lower end of the bracket, and a bisection the wrong way round."""
+    problem = random_problem(60, 6, uniform=True)
+
+    def ess(reg):
+        return effective_sample_size(weigh(ClosedForm(reg=reg), problem).weights).item() / 60
+
+    reg = reg_for_ess(lambda r: weigh(ClosedForm(reg=r), problem).weights, target_ess)
+    assert ess(reg) >= target_ess > ess(0.999 * reg)
+    chosen = weigh(ClosedForm(target_ess=target_ess), problem).weights
+    assert_equal_values(chosen, weigh(ClosedForm(reg=reg), problem).weights, atol=1e-9)
+
+
+def test_an_ess_out_of_reach_gives_the_largest_reg():
+    problem = random_problem(20, 6, uniform=True, cost=lambda s, t: 1e6 * FeatureCost()(s, t))
+    found = reg_for_ess(lambda r: weigh(ClosedForm(reg=r), problem).weights, 0.99)
+    assert found == pytest.approx(100)
+
+
+@pytest.mark.parametrize("target_ess", [0.0, 1.0, 1.5, torch.nan])
+def test_an_impossible_ess_is_refused(target_ess):
+    with pytest.raises(ValueError, match="Expected 0 < target_ess < 1"):
+        reg_for_ess(lambda r: torch.ones(3), target_ess)
