@@ -50,6 +50,7 @@ class IndexCollator:
         self.collate = collate
 
     def __call__(self, items: list[Any]) -> Any:
+        """Collate, and put the row numbers back beside what the collator returns."""
         index = [item[EXAMPLE_INDEX] for item in items if EXAMPLE_INDEX in item]
         if len(index) != len(items):
             return self.collate(items)

@@ -38,12 +38,13 @@ from hf_otw.weighting import (
 WITHOUT_TRANSPORT = ("none", *BASELINES)
 
 
-def build_cost(args: WeightingArguments) -> Cost:
-    """Return the ground cost that the arguments name."""
+def build_cost(args: WeightingArguments, num_classes: int) -> Cost:
+    """Return the ground cost that the arguments name; without a label weight the paper's, `2 / K`."""
+    label_weight = 2 / num_classes if args.label_weight is None else args.label_weight
     builders: dict[str, Callable[[], Cost]] = {
         "feature": FeatureCost,
-        "label": lambda: LabelCost(args.label_weight),
-        "combined": lambda: CombinedCost(args.label_weight),
+        "label": lambda: LabelCost(label_weight),
+        "combined": lambda: CombinedCost(label_weight),
     }
     return look_up(builders, args.cost, "cost")()
 
@@ -133,7 +134,7 @@ def build_reweighter(
     return Reweighter(
         weight_model
         or build_weight_model(args, labels.cpu(), counts, feature_dim=feature_dim, column=column, seed=seed),
-        cost or build_cost(args),
+        cost or build_cost(args, num_classes),
         labels=labels,
         rows=rows,
         num_classes=num_classes,

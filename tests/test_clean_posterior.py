@@ -1,4 +1,6 @@
-"""The weight model of the default preset: its noise rate is the maximum-likelihood one, and clean data are left alone."""
+"""The weight model of the default preset: its noise rate is the maximum-likelihood one, and clean data are left
+alone.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ def problem(noise: float, *, spread: float = 0.4, seed: int = 0) -> tuple[Measur
     meta_labels = np.repeat(np.arange(K), 10)
     meta = centres[meta_labels] + spread * rng.normal(size=(40, 12))
     source = Measure(torch.tensor(features), torch.tensor(given), torch.full((800,), 1 / 800, dtype=torch.float64))
-    target = prototypes_target(torch.tensor(meta), torch.tensor(meta_labels), torch.full((K,), 1 / K, dtype=torch.float64))
+    class_mass = torch.full((K,), 1 / K, dtype=torch.float64)
+    target = prototypes_target(torch.tensor(meta), torch.tensor(meta_labels), class_mass)
     return source, target, given != true
 
 
@@ -42,7 +45,10 @@ def test_noise_rate_maximises_the_likelihood_of_the_labels(noise: float) -> None
     _, found = solve(source, target)
     share = own_class_share(source, target, FeatureCost(), REG).numpy()
     best = minimize_scalar(
-        lambda e: -np.log((1 - e) * share + e / K).mean(), bounds=(1e-9, 1 - 1e-9), method="bounded", options={"xatol": 1e-9}
+        lambda e: -np.log((1 - e) * share + e / K).mean(),
+        bounds=(1e-9, 1 - 1e-9),
+        method="bounded",
+        options={"xatol": 1e-9},
     )
     # EM stops when e moves by less than 1e-6 a step; its linear rate here is below 0.99.
     assert found == pytest.approx(best.x, abs=1e-4)
@@ -85,7 +91,9 @@ def test_noise_rate_is_part_of_the_state() -> None:
 
 
 def test_rows_that_no_column_reaches_do_not_break_it() -> None:
-    """A tiny reg sends the share of a misplaced row to exactly zero, and with clean rows otherwise e may reach zero too."""
+    """A tiny reg sends the share of a misplaced row to exactly zero, and with clean rows otherwise e may reach zero
+    too.
+    """
     source, target, _ = problem(0.0)
     source = source._replace(labels=source.labels.clone())
     source.labels[0] = (source.labels[0] + 1) % K

@@ -1,4 +1,6 @@
-"""What cannot be weighted is refused with what was expected, what came and what to do, before a parameter has moved."""
+"""What cannot be weighted is refused with what was expected, what came and what to do, before a parameter has
+moved.
+"""
 
 from __future__ import annotations
 
@@ -204,7 +206,8 @@ def test_features_that_say_nothing(tmp_path, scope, value, message):
 @pytest.mark.parametrize("scope", ["dataset", "batch"])
 def test_nan_features_without_standardisation(tmp_path, weighting, scope):
     """No scaler looks at them first, yet no NaN may become a weight: the loss would hide it (`logging_nan_inf_filter`)
-    and the parameters would be lost."""
+    and the parameters would be lost.
+    """
     net = model()
     spoil(net, float("nan"))
     trainer = toy_trainer(

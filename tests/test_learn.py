@@ -11,7 +11,8 @@ from hf_otw.costs import COSTS, FeatureCost, LabelCost, Standardizer
 from hf_otw.learn import JUDGES, learn_weights
 from hf_otw.target import TARGET_MASSES, TARGETS, effective_sample_size
 from hf_otw.transport import OBJECTIVES, BoundedRows, FixedRows, FreeRows, RelaxedRows
-from hf_otw.weighting import Agreement, KeepClassTotals, OwnClassMass, Uniform, WeightNet
+from hf_otw.weighting import Agreement, KeepClassTotals, OwnClassMass, Uniform, WeightModel, WeightNet
+from hf_otw.weighting.base import exact, mean_one
 from tests.compare import assert_equal_values, assert_weights
 from tests.generators import learn_inputs
 
@@ -121,15 +122,23 @@ def test_precision(dtype):
 
 
 def test_awkward_arrays():
-    """Read-only memory (a memory map, an Arrow column), negative strides, small label types, features with a graph."""
+    """Read-only memory (a memory map, an Arrow column), negative strides, small label types."""
     z, y, z_meta, y_meta = (t.numpy() for t in data())
     expected = learn_weights(z, y, z_meta, y_meta).weights
     frozen = z.copy()
     frozen.flags.writeable = False
     np.testing.assert_array_equal(learn_weights(frozen, y.astype(np.int8), z_meta, y_meta).weights, expected)
     np.testing.assert_allclose(learn_weights(z[::-1], y[::-1], z_meta, y_meta).weights, expected[::-1], atol=1e-9)
-    attached = torch.from_numpy(z).requires_grad_()
-    result = learn_weights(attached, *data()[1:], objective="sharp", steps=1)
+
+
+class ByNorm(WeightModel):
+    def forward(self, index, source, target, cost):
+        return exact(mean_one(source.features.norm(dim=1)))
+
+
+def test_features_with_a_graph_give_weights_without():
+    z, *rest = data()
+    result = learn_weights(z.clone().requires_grad_(), *rest, weighting=ByNorm())
     assert not result.weights.requires_grad
 
 

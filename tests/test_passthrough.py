@@ -54,7 +54,8 @@ def run(kind, tmp_path, architecture, **extra):
 @pytest.mark.parametrize("architecture", ["bert", "llama"])
 def test_none_is_the_stock_trainer_bit_for_bit(tmp_path, architecture):
     """Parameters, log, random states, callbacks, forward passes, columns, collator and predictions, with dropout and
-    accumulation. Kills: a corrected scale, a draw from a global generator, an added callback, a wrapped data set."""
+    accumulation. Kills: a corrected scale, a draw from a global generator, an added callback, a wrapped data set.
+    """
     stock, ours = run(Trainer, tmp_path, architecture), run(OTWeightedTrainer, tmp_path, architecture)
     for name in ("log", "callbacks", "forwards", "batch", "columns", "collator"):
         assert ours[name] == stock[name], name
@@ -77,7 +78,8 @@ def test_uniform_differs_where_the_stock_trainer_is_wrong(tmp_path):
 
 def test_solving_draws_nothing_from_the_global_random_state(tmp_path):
     """Same sampler, same dropout masks, whatever is solved: meta forward passes run without dropout and with their own
-    generator. The number of rows is that of a run without a meta split."""
+    generator. The number of rows is that of a run without a meta split.
+    """
 
     def state(**kw):
         net = model(dropout=0.1)

@@ -47,7 +47,8 @@ def build(tmp_path, **kw):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_resume_is_exact(tmp_path, name):
     """From the middle of the first epoch, before any solve, and of the second, after one and between two. With dropout
-    and accumulation: kills a draw that depends on more than the step, and any state that a checkpoint lacks."""
+    and accumulation: kills a draw that depends on more than the step, and any state that a checkpoint lacks.
+    """
     straight = build(tmp_path, **VARIANTS[name])
     straight.train()
     weights = straight.example_weights

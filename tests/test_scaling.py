@@ -42,7 +42,8 @@ def run(tmp_path, batch, accumulation, **kw):
 def test_every_cut_of_a_step_logs_the_same(tmp_path, name):
     """44 rows at 8 a step: step 6 is an uneven last window (of 4, or 2 to 6 where a meta set was split off). Kills: a
     second division by the accumulation steps, a mean over the micro-batch, a meta term added once a micro-batch, a
-    solve in every micro-step."""
+    solve in every micro-step.
+    """
     # Rows of the meta split are not trained on: 6 more, so that 44 remain.
     data = toy_dataset(length=5) if name in ("transport", "meta_term") else weighted_dataset()
     runs = [run(tmp_path, *cut, data=data, **WEIGHTINGS[name]) for cut in GRID]
@@ -55,12 +56,15 @@ def test_every_cut_of_a_step_logs_the_same(tmp_path, name):
     tolerance = {"rtol": 2e-3, "atol": 2e-3} if name == "transport" else {"rtol": 2e-4, "atol": 2e-5}
     for other in runs[1:]:
         for key in ("loss", "grad_norm"):
-            torch.testing.assert_close(logged(other, key), losses if key == "loss" else logged(first, key), **tolerance)
+            torch.testing.assert_close(
+                logged(other, key), losses if key == "loss" else logged(first, key), **tolerance
+            )
 
 
 def test_the_stock_trainer_does_not(tmp_path):
     """Shows that the grid above can fail: transformers 5.23 sums what it should average. Once this test fails, the
-    host has been repaired and the documentation must say so."""
+    host has been repaired and the documentation must say so.
+    """
     losses = []
     for batch, accumulation in ((8, 1), (2, 4)):
         args = TrainingArguments(
@@ -106,7 +110,8 @@ def one_step_gradient(tmp_path, data, **kw):
 
 def test_zero_weight_is_an_example_removed(tmp_path):
     """Weights are rescaled to mean 1, so the divisor accounts for itself: sum(w l) / n with half of the weights 2 is
-    the mean over that half."""
+    the mean over that half.
+    """
     data = toy_dataset(length=5).select(range(16))
     weights = np.tile([0.0, 1.0], 8)
     weighted = one_step_gradient(tmp_path, data.add_column("weight", weights), weighting="column")
@@ -134,7 +139,11 @@ def test_label_smoothing_is_that_of_the_stock_trainer(tmp_path):
     }
     data = toy_dataset(length=5)
     stock = Trainer(
-        model(), TrainingArguments(**host_args(tmp_path, **settings)), collate, data, eval_dataset=data.select(range(9))
+        model(),
+        TrainingArguments(**host_args(tmp_path, **settings)),
+        collate,
+        data,
+        eval_dataset=data.select(range(9)),
     )
     ours = toy_trainer(
         tmp_path, data=data, weighting="uniform", **settings, trainer_eval_dataset=data.select(range(9))

@@ -162,7 +162,9 @@ def model(name: str = "bert", *, seed: int = 0, dropout: float = 0.0) -> torch.n
 
 
 def toy_dataset(counts: tuple[int, ...] = COUNTS, *, seed: int = 0, length: int | None = None) -> datasets.Dataset:
-    """Token ids that tell the class, of varying length unless `length` is given; rows in random order, all distinct."""
+    """Token ids that tell the class, of varying length unless `length` is given; rows in random order, all
+    distinct.
+    """
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.repeat(np.arange(len(counts)), counts))
     ids, seen = [], set()

@@ -37,7 +37,8 @@ def run(out, processes, settings):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_two_processes_train_what_one_does(tmp_path, name):
     """Kills: a loss divided by the local batch, features, memory, table or net of one process only, a training forward
-    past the wrapper (the ranks' parameters drift apart without an error)."""
+    past the wrapper (the ranks' parameters drift apart without an error).
+    """
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     (one,) = run(tmp_path / "one", 1, VARIANTS[name])
