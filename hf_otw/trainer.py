@@ -64,11 +64,7 @@ class OTWeightedTrainer(Trainer):
         **keywords: Any,
     ) -> None:
         # The host's own signature, so that a new argument of Trainer needs no change here.
-        host = (
-            dict(zip(("model", "args", "data_collator", "train_dataset", "eval_dataset"), positional, strict=False))
-            | keywords
-        )
-        args = host.get("args")
+        args = positional[1] if len(positional) > 1 else keywords.get("args")
         self.weighting_args = args if isinstance(args, WeightingArguments) else WeightingArguments()
         self.weighting_args.resolve_weighting()
         self.is_weighted = self.weighting_args.weighting != "none" or weight_model is not None
@@ -88,8 +84,7 @@ class OTWeightedTrainer(Trainer):
         )
         self._example_loss = example_loss or build_example_loss(self.weighting_args, self.args.label_smoothing_factor)
         self._evaluation_loss = CrossEntropy(self.args.label_smoothing_factor)
-        if hasattr(self.model, "add_model_tags"):
-            self.model.add_model_tags(list(self._tag_names))
+        self._tag_model()
         if self.train_dataset is not None:
             self._data = self._prepare_data(model, meta_dataset)
             self.train_dataset = self._data.train_dataset
@@ -188,6 +183,7 @@ class OTWeightedTrainer(Trainer):
 
     def _start(self, model: nn.Module, max_steps: int, epoch_steps: int, resume_from_checkpoint: str | None) -> None:
         args, data, device = self.weighting_args, self.training_data, self.args.device
+        self._tag_model()  # `model_init` has made a new one
         if self._session is not None:
             self._session.close()
         encoder, feature_dim = None, 0
@@ -286,6 +282,10 @@ class OTWeightedTrainer(Trainer):
         if self._weight_model is not None:
             return self._weight_model.needs_transport
         return self.weighting_args.weighting not in WITHOUT_TRANSPORT
+
+    def _tag_model(self) -> None:
+        if hasattr(self.model, "add_model_tags"):
+            self.model.add_model_tags(list(self._tag_names))
 
     def _collate(self, items: list[Any]) -> dict[str, Any]:
         batch = self._get_collator_with_removed_columns(self.data_collator)(items)

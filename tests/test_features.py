@@ -77,7 +77,9 @@ def test_take_errors():
     with pytest.raises(RuntimeError, match="forward pass to call the classification head.*feature_module"):
         listener.take({}, PAD)
     listener.head(torch.zeros(2, 5, 4))
-    with pytest.raises(ValueError, match=r"Expected `input_ids` to find the last token .*\(2, 5, 4\), got \['pixels'\]"):
+    with pytest.raises(
+        ValueError, match=r"Expected `input_ids` to find the last token .*\(2, 5, 4\), got \['pixels'\]"
+    ):
         listener.take({"pixels": 0}, PAD)
     listener.head(torch.zeros(4))
     with pytest.raises(ValueError, match=r"shape \(B, D\) or \(B, T, D\), got \(4,\)"):

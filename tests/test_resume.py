@@ -31,7 +31,8 @@ VARIANTS = {
     "batch_table": {"weighting": "table", "weight_scope": "batch", "objective": "entropy"},
     "dataset_table": {"weighting": "table", "objective": "kl", "target": "examples"},
     "net": {"weighting": "net", "standardize_features": False},
-    "paper": dict.fromkeys(PLAIN) | {"preset": "paper", "meta_examples_per_class": 2, "reg": 0.1}
+    "paper": dict.fromkeys(PLAIN)
+    | {"preset": "paper", "meta_examples_per_class": 2, "reg": 0.1}
     | dict.fromkeys(("weighting", "weight_scope", "cost")),
     "column": {"weighting": "column"},
 }

@@ -96,7 +96,12 @@ def test_warm_up_refresh_and_smoothing(tmp_path):
     Kills: a solve one step early or late, smoothing in the wrong direction.
     """
     trainer = toy_trainer(
-        tmp_path, trainer_weight_model=Spy(), weight_warmup=2, weight_refresh_steps=3, weight_smoothing=0.75, max_steps=9
+        tmp_path,
+        trainer_weight_model=Spy(),
+        weight_warmup=2,
+        weight_refresh_steps=3,
+        weight_smoothing=0.75,
+        max_steps=9,
     )
     trainer.train()
     rows = [row for row in trainer.state.log_history if "loss" in row]

@@ -18,17 +18,15 @@ class CleanPosterior(WeightModel):
     """`w_i` proportional to the posterior probability that label `y_i` is right.
 
     Each row ships its mass by a softmax over the columns, `P_i = softmax_j(-C_ij / reg)`, and may leave it in an
-    outlier
-    column instead, which stands for a label drawn at random (unbalanced transport with one more column):
+    outlier column instead, which stands for a label drawn at random (unbalanced transport with one more column):
 
         w_i = (1 - e) P_i[y_i] / ((1 - e) P_i[y_i] + e / K)
 
     `P_i[y_i]` is the share that arrives at the row's own class, `e` the mass of the outlier column: the noise rate. It
     is not given but estimated by expectation maximisation, `e = mean(1 - w_i)`, which increases the likelihood of the
-    labels in every
-    iteration. On clean data `e` goes to about 0 and every weight to 1, however rare the class; on noisy data rows that
-    sit in
-    another class lose their weight. The cost must not see the labels.
+    labels in every iteration. Where features tell the classes apart, `e` goes to about 0 on clean data and every
+    weight to 1, however rare the class; on noisy data rows that sit in another class lose their weight. Where they do
+    not, `e` is large and says nothing about noise. The cost must not see the labels.
 
     Args:
         reg: entropic strength, in units of the cost.
