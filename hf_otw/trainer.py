@@ -72,12 +72,12 @@ class OTWeightedTrainer(Trainer):
         self._session: WeightingSession | None = None
         self._data: TrainingData | None = None
         if self.is_weighted:
-            # Divided by the examples of the whole accumulated, global batch in `compute_loss`: the Trainer must not
-            # divide again.
+            # `compute_loss` divides by the examples of the whole step: the Trainer must not divide again.
             self.loss_is_scaled_for_ga = True
         super().__init__(*positional, **keywords)
         if not self.is_weighted:
             return
+        self.label_names = self.label_names or ["labels"]  # of a forward that takes none: the loss is ours
         model = self.accelerator.unwrap_model(self.model)
         check_support(
             self.args, self.weighting_args, model, self.compute_loss_func, needs_transport=self._needs_transport

@@ -36,7 +36,6 @@ VARIANTS = {
     | dict.fromkeys(("weighting", "weight_scope", "cost")),
     "column": {"weighting": "column"},
 }
-NOT_OPTIONAL = ("meta_examples_per_class", "reg")
 
 
 def build(tmp_path, **kw):

@@ -61,6 +61,28 @@ def test_every_cut_of_a_step_logs_the_same(tmp_path, name):
             )
 
 
+class Narrow(torch.nn.Module):
+    """A model whose forward takes neither labels nor `**kwargs`: the Trainer divides its loss by the accumulation
+    steps, and knows no label names.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.model = model()
+
+    def forward(self, input_ids, attention_mask):
+        return {"logits": self.model(input_ids, attention_mask).logits}
+
+
+def test_a_model_that_takes_no_loss_arguments(tmp_path):
+    """Kills: a loss that the Trainer divides once more."""
+    runs = [run(tmp_path, *cut, net=Narrow(), weighting="uniform", max_steps=2) for cut in ((8, 1), (2, 4))]
+    reference = run(tmp_path, 8, 1, weighting="uniform", max_steps=2)
+    for key in ("loss", "grad_norm"):
+        for trainer in runs:
+            torch.testing.assert_close(logged(trainer, key), logged(reference, key), rtol=2e-4, atol=2e-5)
+
+
 def test_the_stock_trainer_does_not(tmp_path):
     """Shows that the grid above can fail: transformers 5.23 sums what it should average. Once this test fails, the
     host has been repaired and the documentation must say so.

@@ -80,6 +80,15 @@ def test_the_row_number_reaches_the_loss_and_never_the_model(tmp_path, source, c
     assert len(torch.unique(memory.features, dim=0)) > 40
 
 
+def test_without_labels_the_row_number_is_taken_out_too(tmp_path):
+    """The Trainer then calls the model itself, past `compute_loss`."""
+    net = model()
+    spy = Forwards(net)
+    trainer = toy_trainer(tmp_path, net=net)
+    trainer.predict(trainer.train_dataset.remove_columns("label"))
+    assert spy.names == {"input_ids", "attention_mask"}
+
+
 def test_each_row_lands_in_its_own_place(tmp_path):
     """With a learning rate of 0 the memory must equal the features of the rows in order. Kills: a permuted index."""
     trainer = toy_trainer(tmp_path, learning_rate=0.0, max_steps=6, weight_warmup=6)
@@ -222,6 +231,28 @@ def test_a_model_that_returns_a_tuple(tmp_path):
     trainer.train()
     assert trainer.predict(toy_dataset((2, 2, 2))).predictions.shape == (6, 3)
     assert trainer.evaluate()["eval_loss"] > 0
+
+
+def test_a_model_without_labels_in_its_forward(tmp_path):
+    """The loss is ours, so that any module from inputs to logits will do, in evaluation too."""
+
+    class Bag(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.head = torch.nn.Embedding(50, 16), torch.nn.Linear(16, 3)
+
+        def forward(self, input_ids, attention_mask):
+            return self.head((self.embed(input_ids) * attention_mask[:, :, None]).sum(dim=1))
+
+    evaluation = toy_dataset((4, 4, 4), seed=4)
+    trainer = toy_trainer(tmp_path, net=Bag(), trainer_eval_dataset=evaluation)
+    trainer.train()
+    batch = collate(list(evaluation))
+    with torch.no_grad():
+        logits = trainer.model.eval()(batch["input_ids"], batch["attention_mask"])
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(F.cross_entropy(logits, batch["labels"]).item(), rel=1e-5)
+    assert trainer.weights.weights.std() > 0
+    np.testing.assert_allclose(trainer.predict(evaluation).predictions, logits, rtol=1e-5, atol=1e-6)
 
 
 def test_tags(tmp_path):
