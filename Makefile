@@ -16,7 +16,7 @@ FAST   := not slow and not distributed and not browser and not packages
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-fast lint format clean
+.PHONY: help venv demo test test-fast picture lint format clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -58,6 +58,12 @@ test: .venv/.stamp  ## Run all tests (WORKERS=2 ARGS=)
 
 test-fast: .venv/.stamp  ## Run the tests that need neither time nor several processes, in under a minute
 	@$(PYTHON) -m pytest -q -n $(WORKERS) --dist loadfile -m '$(FAST)' $(ARGS)
+
+# The README's picture, from the report of `make demo`.
+CHROMIUM ?= chromium
+picture: runs/demo/report.html  ## Take the picture of the README from the report of the demo
+	@$(CHROMIUM) --headless --no-sandbox --disable-gpu --hide-scrollbars --virtual-time-budget=8000 \
+		--window-size=1100,2900 --screenshot=docs/report.png '$<'
 
 lint: .venv/.stamp  ## Check style and formatting
 	@$(PYTHON) -m ruff check $(LINTED)

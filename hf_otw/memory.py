@@ -11,8 +11,8 @@ from torch import Tensor
 class FeatureMemory:
     """The latest feature of each training example, `N * D * 2` bytes.
 
-    Stored in bfloat16: it has float32's range, and its rounding moves a cosine cost by about 3e-4, far below any
-        useful `reg`.
+    Stored in bfloat16: it has float32's range. Its rounding, 0.4 %, moves the cosine cost of standardised features by
+    about 3e-4 where a feature's spread is like its mean, and by more where the mean dwarfs the spread.
 
     Args:
         num_examples: `N`.

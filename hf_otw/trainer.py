@@ -224,8 +224,8 @@ class OTWeightedTrainer(Trainer):
 
     def _state_header(self, reweighter: Reweighter) -> dict[str, Any]:
         data = self.training_data
-        model = type(reweighter.weight_model).__name__
-        return {"weight_model": model, "num_examples": len(data.labels), "labels_digest": data.labels_digest}
+        name = reweighter.weight_model.name
+        return {"weight_model": name, "num_examples": len(data.labels), "labels_digest": data.labels_digest}
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)

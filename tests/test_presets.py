@@ -99,6 +99,16 @@ def test_warmup(warmup: float | None, max_steps: int, epoch_steps: int, expected
     assert schedule.refresh_steps == epoch_steps
 
 
+def test_names_tell_wrapped_models_apart() -> None:
+    """Kills: a checkpoint header that names the wrapper alone, so that another inner model's state is loaded."""
+    names = {
+        weight_model(resolved(weighting=w, keep_class_totals=k)).name
+        for w in ("own_class", "agreement")
+        for k in (0, 1)
+    }
+    assert names == {"OwnClassMass", "Agreement", "KeepClassTotals(OwnClassMass)", "KeepClassTotals(Agreement)"}
+
+
 @pytest.mark.parametrize(
     ("values", "match"),
     [

@@ -24,6 +24,11 @@ class WeightModel(nn.Module, ABC):
 
     needs_transport: bool = True
 
+    @property
+    def name(self) -> str:
+        """Which model this is: a checkpoint of another one is refused."""
+        return type(self).__name__
+
     @abstractmethod
     def forward(self, index: Tensor, source: Measure, target: Measure | None, cost: Cost | None) -> Weights:
         """Compute the weights of the given rows.

@@ -24,6 +24,11 @@ class KeepClassTotals(WeightModel):
         self.inner = inner
         self.needs_transport = inner.needs_transport
 
+    @property
+    def name(self) -> str:
+        """The inner model's name as well."""
+        return f"{type(self).__name__}({self.inner.name})"
+
     def forward(self, index: Tensor, source: Measure, target: Measure | None, cost: Cost | None) -> Weights:
         solved = self.inner(index, source, target, cost)
         k = int(source.labels.max()) + 1
