@@ -7,7 +7,7 @@ from typing import Any
 
 from hf_otw.registry import look_up
 
-# Measured to serve clean and noisy data alike in full fine-tuning; see docs/default.md.
+# Measured to serve clean and noisy data alike in full fine-tuning; see benchmarks/default_preset.py.
 DEFAULT = {
     "weighting": "clean_posterior",
     "weight_scope": "dataset",
