@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from transformers import TrainingArguments
 
@@ -13,6 +14,9 @@ from hf_otw.registry import look_up
 from hf_otw.target import TARGET_MASSES, TARGETS
 from hf_otw.transport import OBJECTIVES
 from hf_otw.transport._check import check_reg
+
+if TYPE_CHECKING:
+    from hf_otw.tasks import Task
 
 WEIGHTINGS = (
     "none",
@@ -29,7 +33,16 @@ WEIGHTINGS = (
     "table",
     "net",
 )
-EXAMPLE_LOSSES = ("cross_entropy", "logit_adjusted", "focal")
+EXAMPLE_LOSSES = ("cross_entropy", "logit_adjusted", "focal", "binary_cross_entropy", "squared_error")
+TASKS = (
+    "single_label",
+    "multi_label",
+    "regression",
+    "token_classification",
+    "causal_lm",
+    "masked_lm",
+    "seq2seq_lm",
+)
 
 
 def _field(help_text: str, default: object = None, choices: object = None) -> object:
@@ -43,6 +56,15 @@ def _field(help_text: str, default: object = None, choices: object = None) -> ob
 class WeightingArguments:
     """How examples are weighted. A field left at None takes its value from `preset`."""
 
+    task: str | None = _field(
+        "What is trained. Default: told from the model's class, its `problem_type`, or the labels.", choices=TASKS
+    )
+    weight_per_token: bool = _field("Token classification: a weight per labelled token, not per sequence.", False)
+    group_column: str | None = _field(
+        "Column of the training set with each example's group (domain, language, ...), which takes the place of the "
+        "class: for language modelling, and, if you like, regression and token classification."
+    )
+    label_bins: int = _field("Regression: intervals of equal width that count as classes.", 10)
     preset: str = _field(
         "Set of defaults: `default` (measured to be best) or `paper` (Guo et al. 2022, faithful).", "default", PRESETS
     )
@@ -84,7 +106,8 @@ class WeightingArguments:
     )
     standardize_features: bool | None = _field("Centre and scale features before the cost.")
     example_loss: str | None = _field(
-        "Loss of one example. `logit_adjusted` adds the log of each class's share of the total weight to the logits.",
+        "Loss of one example. `logit_adjusted` adds the log of each class's share of the total weight to the logits. "
+        "Default: the preset's where it fits the task, else the task's own.",
         choices=EXAMPLE_LOSSES,
     )
     logit_adjustment_tau: float = _field("Strength of the logit adjustment.", 1.0)
@@ -120,10 +143,11 @@ class WeightingArguments:
     meta_batch_size: int | None = _field("Examples in that meta batch; the whole meta set if unset in the preset too.")
     effective_number_beta: float = _field("`effective_number`: beta of Cui et al. 2019.", 0.9999)
     weight_column: str = _field("`column`: name of the column of the training set that holds the weights.", "weight")
-    feature_module: str | None = _field(
-        "Dotted path of the module whose input is the feature. Default: the last linear layer with one output per "
-        "class."
+    feature_module: list[str] | None = _field(
+        "Dotted path of the module whose input is the feature. Default: the head. Several paths, one a modality, "
+        "make a mixture of their cosine costs."
     )
+    feature_weights: list[float] | None = _field("Shares of several feature modules in that mixture. Default: equal.")
     save_weights_in_checkpoints: bool = _field(
         "Keep weights and feature memory in checkpoints, for an exact resume. Without it, a resumed run solves anew.",
         True,
@@ -135,10 +159,43 @@ class WeightingArguments:
         Raises:
             ValueError: an unknown name, or a number out of its range.
         """
-        for name, value in defaults(self.preset, self.weighting).items():
-            if getattr(self, name) is None:
-                setattr(self, name, value)
+        open_names = [name for name in defaults(self.preset, None) if getattr(self, name) is None]
+        chosen = defaults(self.preset, self.weighting)
+        #: What the user left open, and the value that it was given.
+        self._filled = {**getattr(self, "_filled", {}), **{name: chosen[name] for name in open_names}}
+        for name in open_names:
+            setattr(self, name, chosen[name])
+        self._check()
+
+    def resolve_task(self, task: Task) -> None:
+        """Give the arguments that the user left open the values that suit a task.
+
+        Raises:
+            ValueError: arguments that do not fit the task.
+        """
+        left_open = [name for name, value in self._filled.items() if getattr(self, name) == value]
+        weighting = None if "weighting" in left_open else self.weighting
+        suited = defaults(self.preset, weighting)
+        if self.preset == "default" and weighting is None:
+            suited = suited | dict(task.defaults)
+        if suited["example_loss"] not in task.losses:
+            suited["example_loss"] = task.losses[0]
+        for name in left_open:
+            self._filled[name] = suited[name]
+            setattr(self, name, suited[name])
+        look_up(dict.fromkeys(task.losses), self.example_loss, f"example_loss for the task {task.name!r}")
+        if self.group_column is not None and not task.uses_groups:
+            raise ValueError(
+                f"Expected no group_column for the task {task.name!r}, whose labels are the classes, got "
+                f"{self.group_column!r}. Leave it out, or set weighting='column' with weights of your own."
+            )
+        self._check()
+
+    def _check(self) -> None:
+        if isinstance(self.feature_module, str):
+            self.feature_module = [self.feature_module]
         for name, table in (
+            *((("task", TASKS),) if self.task is not None else ()),
             ("weighting", WEIGHTINGS),
             ("weight_scope", ("dataset", "batch")),
             ("cost", COSTS),
@@ -163,12 +220,18 @@ class WeightingArguments:
             ("raw_weight_logits", self.raw_weight_logits and self.weighting != "table", "table"),
             ("keep_class_totals", self.keep_class_totals and without_transport, "a transport weighting"),
             ("head_only_after_warmup", self.head_only_after_warmup and without_transport, "a transport weighting"),
+            ("feature_module", self.feature_module is not None and without_transport, "a transport weighting"),
         ):
             if is_set:
                 raise ValueError(
                     f"Expected weighting={wanted!r} for {name}, got weighting={self.weighting!r}, which has no use "
                     "for it. Change one of them."
                 )
+        if self.feature_weights is not None and len(self.feature_weights) != len(self.feature_module or ()):
+            raise ValueError(
+                f"Expected a number in feature_weights for each feature_module, got {self.feature_weights} for "
+                f"{self.feature_module}. Give as many of one as of the other."
+            )
 
 
 _RANGES = (
@@ -180,6 +243,7 @@ _RANGES = (
     ("meta_batch_size", 1, math.inf, "Leave it unset for the preset's."),
     ("weight_steps", 1, math.inf, "20 is usual."),
     ("label_weight", 0, math.inf, "1 is usual."),
+    ("label_bins", 1, math.inf, "10 is usual."),
 )
 
 

@@ -10,7 +10,7 @@ from transformers import PretrainedConfig, TrainerState, TrainingArguments
 
 from hf_otw.args import WeightingArguments
 from hf_otw.learn import WeightsResult
-from hf_otw.model_card import CardData
+from hf_otw.model_card import CardData, build_model_card
 from hf_otw.presets import BASELINES
 from hf_otw.summary import METRICS
 from hf_otw.training_data import TrainingData
@@ -50,6 +50,11 @@ def card_data(
     return CardData(
         class_names=data.class_names, class_counts=data.class_counts, settings=settings(args, weighting), **known
     )
+
+
+def save_card(args: TrainingArguments, *known: Any, given: dict[str, Any]) -> None:
+    """Write `README.md` into the output folder; the arguments are those of `card_data`."""
+    build_model_card(card_data(args, *known, given=given)).save(Path(args.output_dir) / "README.md")
 
 
 def last_metrics(state: TrainerState) -> dict[str, list[float]] | None:

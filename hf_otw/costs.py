@@ -3,7 +3,7 @@
 A cost is any callable `(source, target) -> C` with `C` of shape `(n, m)`, finite and `>= 0` (see `hf_otw.types.Cost`);
 `hf_otw.testing.check_cost` checks one. The three of the paper (https://huggingface.co/papers/2208.02951, section 3.2)
 are here, with one departure: the paper's label cost is the *mean* squared difference of one-hot vectors, `2 / K` for
-    two
+two
 different classes, which vanishes as the number of classes grows. Ours is 1. Pass `mismatch=2 / K` for the paper's.
 """
 
@@ -28,23 +28,46 @@ class FeatureCost:
 
     Transformer features are anisotropic: without centring, all cosines are nearly equal. Standardise first
     (`Standardizer`; `learn_weights` and the trainer do). A zero vector is at distance 1 from everything.
+
+    Args:
+        widths: of the blocks that a feature is made of, one a modality: the cost is then a mixture of the blocks'
+            cosine costs, so that no modality drowns another by its width or scale. One block by default.
+        block_weights: shares of the blocks in that mixture, made to sum to 1; equal by default.
     """
 
+    widths: tuple[int, ...] = ()
+    block_weights: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        weights = self.block_weights
+        if weights and (len(weights) != len(self.widths) or min(weights) < 0 or sum(weights) <= 0):
+            raise ValueError(
+                f"Expected one share >= 0 for each of the {len(self.widths)} feature blocks, not all zero, got "
+                f"{weights}. Give as many numbers as modules."
+            )
+
     def __call__(self, source: Measure, target: Measure) -> Tensor:
-        z_source = F.normalize(source.features, dim=1)  # (n, D)
-        z_target = F.normalize(target.features, dim=1)  # (m, D)
+        z_source = self._unit(source.features)  # (n, D)
+        z_target = self._unit(target.features)  # (m, D)
         return torch.addmm(_one(z_source), z_source, z_target.T, alpha=-1).clamp_(min=0)  # (n, D) @ (D, m) = (n, m)
+
+    def _unit(self, z: Tensor) -> Tensor:
+        # Blocks of length sqrt(share): the inner product is then the mixture of the blocks' cosines.
+        if not self.widths:
+            return F.normalize(z, dim=1)
+        shares = self.block_weights or (1.0,) * len(self.widths)
+        blocks = zip(z.split(self.widths, dim=1), shares, strict=True)
+        return torch.cat([F.normalize(block, dim=1) * (share / sum(shares)) ** 0.5 for block, share in blocks], dim=1)
 
 
 @dataclass(frozen=True)
 class LabelCost:
-    """`C_ij = mismatch` where `y_i != y_j`, else 0."""
+    """`C_ij = mismatch * d(y_i, y_j)`: 1 for two classes that differ, 0 for the same (`label_distance`)."""
 
     mismatch: float = 1.0
 
     def __call__(self, source: Measure, target: Measure) -> Tensor:
-        different = source.labels[:, None] != target.labels[None, :]  # (n, 1) != (1, m) = (n, m)
-        return different.to(source.features.dtype) * self.mismatch
+        return label_distance(source, target).to(source.features.dtype) * self.mismatch
 
 
 @dataclass(frozen=True)
@@ -52,11 +75,10 @@ class CombinedCost:
     """`C = feature cost + label_weight * label cost`; the only one that sees features *and* the given labels."""
 
     label_weight: float = 1.0
+    features: FeatureCost = FeatureCost()
 
     def __call__(self, source: Measure, target: Measure) -> Tensor:
-        features = FeatureCost()(source, target)
-        different = source.labels[:, None] != target.labels[None, :]
-        return features.add_(different, alpha=self.label_weight)
+        return self.features(source, target).add_(label_distance(source, target), alpha=self.label_weight)
 
 
 #: Costs that can be named in a configuration file.
@@ -145,12 +167,29 @@ class CostBlocks:
             if k < len(self._kept):
                 yield rows, self._kept[k]
                 continue
-            C = self.cost(
-                Measure(self.source.features[rows], self.source.labels[rows], self.source.mass[rows]), self.target
-            )
+            C = self.cost(self.source.rows(rows), self.target)
             if self.fits:
                 self._kept.append(C)
             yield rows, C
+
+
+def label_distance(source: Measure, target: Measure) -> Tensor:
+    """How far labels are from each other, shape `(n, m)`: 0 for the same, 1 for two different classes.
+
+    Labels that are more than a class are compared by the L1 distance of their vectors. For sets of labels, each a
+    uniform distribution of half the mass, that is the total variation, 1 for disjoint sets; it agrees with plain
+    classes where every set has one member.
+    """
+    if source.label_vectors is None or target.label_vectors is None:
+        return source.labels[:, None] != target.labels[None, :]  # (n, 1) != (1, m) = (n, m)
+    return torch.cdist(source.label_vectors, target.label_vectors, p=1)
+
+
+def label_agreement(source: Measure, target: Measure) -> Tensor:
+    """`1 - label_distance`, at least 0, shape `(n, m)`: which columns count as a row's own class."""
+    if source.label_vectors is None or target.label_vectors is None:
+        return source.labels[:, None] == target.labels[None, :]
+    return (1 - label_distance(source, target)).clamp_(min=0)
 
 
 def _one(like: Tensor) -> Tensor:

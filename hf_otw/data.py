@@ -44,19 +44,20 @@ class IndexCollator:
 
     Args:
         collate: the user's collator.
+        hidden: a column that only the weighting reads, kept from the collator: it could not make tensors of it.
     """
 
-    def __init__(self, collate: Callable[[list[Any]], Any]) -> None:
-        self.collate = collate
+    def __init__(self, collate: Callable[[list[Any]], Any], hidden: str | None = None) -> None:
+        self.collate, self.hidden = collate, (EXAMPLE_INDEX, hidden)
 
     def __call__(self, items: list[Any]) -> Any:
         """Collate, and put the row numbers back beside what the collator returns."""
         index = [item[EXAMPLE_INDEX] for item in items if EXAMPLE_INDEX in item]
+        if any(name in items[0] for name in self.hidden):
+            items = [{name: value for name, value in item.items() if name not in self.hidden} for item in items]
+        batch = self.collate(items)
         if len(index) != len(items):
-            return self.collate(items)
-        batch = self.collate(
-            [{name: value for name, value in item.items() if name != EXAMPLE_INDEX} for item in items]
-        )
+            return batch
         batch[EXAMPLE_INDEX] = torch.tensor(index)
         return batch
 
@@ -95,25 +96,76 @@ def read_labels(dataset: Any, name: str, label_names: Iterable[str] = ("labels",
     Raises:
         ValueError: no such column, or labels that are not integers.
     """
-    column = next((c for c in label_names if c in column_names(dataset)), None)
-    if column is None:
-        raise ValueError(
-            f"Expected {name} to have a label column ({' or '.join(label_names)}), got the columns "
-            f"{column_names(dataset)}. Rename yours: "
-            'dataset.rename_column("...", "labels").'
-        )
-    if isinstance(dataset, Dataset):
-        values = dataset.with_format(None)[column][:]
-    else:
-        values = [dataset[i][column] for i in range(len(dataset))]
+    column, values = read_column(dataset, name, label_names)
     array = np.asarray(values)
     if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
         raise ValueError(
             f"Expected one integer label per example in column {column!r} of {name}, got {array.dtype} of shape "
-            f"{array.shape}. "
-            "Single-label classification is supported: encode the classes as 0..K-1."
+            f"{array.shape}. Encode the classes as 0..K-1, or name the task if it is not single-label classification "
+            "(`task`)."
         )
     return torch.from_numpy(array.astype(np.int64))
+
+
+def read_column(dataset: Any, name: str, columns: Iterable[str]) -> tuple[str, Any]:
+    """The first of `columns` that a data set has: its name and all its values.
+
+    Args:
+        dataset: a `datasets.Dataset`, or a map-style data set of dictionaries (each item is read once).
+        name: how to call it in errors.
+        columns: to look for, in this order.
+
+    Raises:
+        ValueError: no such column.
+    """
+    column = _first_column(dataset, columns)
+    if column is None:
+        raise ValueError(
+            f"Expected {name} to have a label column ({' or '.join(columns)}), got the columns "
+            f"{column_names(dataset)}. Rename yours: "
+            'dataset.rename_column("...", "labels").'
+        )
+    if isinstance(dataset, Dataset):
+        return column, dataset.with_format(None)[column][:]
+    return column, [_plain(dataset[i][column]) for i in range(len(dataset))]
+
+
+def read_lists(dataset: Any, name: str, columns: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
+    """A column of lists of integers of any length: all values in one array `(U,)`, and the lengths `(N,)`.
+
+    Raises:
+        ValueError: no such column, or values that are not lists of integers.
+    """
+    column, lists = read_column(dataset, name, columns)
+    try:
+        lengths = np.array([len(values) for values in lists], dtype=np.int64)
+        flat = np.concatenate([np.asarray(values) for values in lists])
+    except (TypeError, ValueError):
+        lengths, flat = np.zeros(0, dtype=np.int64), np.zeros(0)
+    if not np.issubdtype(flat.dtype, np.integer) or flat.ndim != 1:
+        raise ValueError(
+            f"Expected a list of integer labels per example in column {column!r} of {name}, got {lists[0]!r}. Give "
+            "every token its class, and -100 where it has none."
+        )
+    return flat.astype(np.int64), lengths
+
+
+def read_item(dataset: Any, columns: Iterable[str]) -> Any:
+    """The label of the first example, None where there is no label column."""
+    column = _first_column(dataset, columns)
+    if column is None or not len(dataset):
+        return None
+    item = dataset.with_format(None)[0] if isinstance(dataset, Dataset) else dataset[0]
+    return _plain(item[column])
+
+
+def _first_column(dataset: Any, columns: Iterable[str]) -> str | None:
+    present = column_names(dataset)
+    return next((c for c in columns if c in present), None)
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, (torch.Tensor, np.ndarray)) else value
 
 
 def column_names(dataset: Any) -> list[str]:
@@ -172,6 +224,8 @@ def split_meta(
     for k in range(num_classes):
         rows = np.flatnonzero((y == k) & usable)
         total = int((y == k).sum())
+        if total == 0:  # a class of tokens, of which every sequence also has a rarer one
+            continue
         take = min(per_class, len(rows), total // 2)
         name = class_names[k] if class_names else str(k)
         if take == 0:

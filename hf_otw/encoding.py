@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.data import DataLoader
 
-from hf_otw.features import HeadInput
+from hf_otw.features import HeadInput, find_heads
+from hf_otw.tasks import Task
 
 
 @contextmanager
@@ -26,6 +28,22 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+@contextmanager
+def running_statistics_kept(model: nn.Module) -> Iterator[None]:
+    """Let batch normalisation use the statistics of the batch, as in training, without adding them to its own.
+
+    Running statistics describe the training set; a small meta batch with balanced classes would bend them.
+    """
+    tracking = [m for m in model.modules() if isinstance(m, _NormBase) and m.training and m.track_running_stats]
+    for module in tracking:
+        module.track_running_stats = False
+    try:
+        yield
+    finally:
+        for module in tracking:
+            module.track_running_stats = True
+
+
 @dataclass(frozen=True)
 class Encoder:
     """From data sets to features.
@@ -35,26 +53,57 @@ class Encoder:
 
     Attributes:
         head_input: listens to the head.
-        collate: items -> model inputs, without labels and indices.
+        task: makes one feature per unit of what the head receives.
+        collate: items -> model inputs and labels, without indices.
         prepare: moves a batch to the device.
+        label_name: of the labels in a batch.
         batch_size: of these forward passes.
         pad_token_id: for decoder heads.
     """
 
     head_input: HeadInput
+    task: Task
     collate: Callable[[list[Any]], dict[str, Any]]
     prepare: Callable[[dict[str, Any]], dict[str, Any]]
+    label_name: str
     batch_size: int
     pad_token_id: int | None
 
     @torch.no_grad()
     def __call__(self, model: nn.Module, dataset: Any) -> Tensor:
-        """Return the features of a whole data set, shape `(n, D)`, in its order."""
+        """Return the features of a whole data set, shape `(U, D)`, in its order."""
         loader = DataLoader(dataset, batch_size=self.batch_size, collate_fn=self.collate, generator=torch.Generator())
         features = []
         with evaluating(model):
             for batch in loader:
                 inputs = self.prepare(batch)
-                model(**inputs)
-                features.append(self.head_input.take(inputs, self.pad_token_id))
+                labels = inputs.pop(self.label_name, None)
+                model(**inputs, **({self.label_name: labels} if self.task.feeds_labels else {}))
+                features.append(self.take(inputs, labels))
         return torch.cat(features)
+
+    def widths(self, model: nn.Module, dataset: Any) -> tuple[int, ...]:
+        """Of the blocks that a feature is made of, one a module that features come from."""
+        self(model, dataset)
+        return self.head_input.widths
+
+    def take(self, inputs: dict[str, Any], labels: Tensor | None) -> Tensor:
+        """The features of the latest forward pass, shape `(U, D)`."""
+        return self.head_input.take(lambda z: self.task.pool(z, labels, inputs, self.pad_token_id))
+
+
+def build_encoder(
+    model: nn.Module, task: Task, *, num_outputs: int | None, feature_modules: Sequence[str] | None, **seams: Any
+) -> Encoder:
+    """Listen to a model.
+
+    Args:
+        model: unwrapped.
+        task: what carries a weight.
+        num_outputs, feature_modules: see `find_heads`.
+        seams: the other fields of `Encoder`.
+    """
+    config = getattr(model, "config", None)
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    heads = find_heads(model, num_outputs, feature_modules)
+    return Encoder(HeadInput(heads), task, pad_token_id=getattr(text, "pad_token_id", None), **seams)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from hf_otw.args import WeightingArguments
 from hf_otw.costs import CombinedCost, FeatureCost, LabelCost
-from hf_otw.losses import CrossEntropy, ExampleLoss, Focal, LogitAdjusted
+from hf_otw.losses import BinaryCrossEntropy, CrossEntropy, ExampleLoss, Focal, LogitAdjusted, SquaredError
 from hf_otw.presets import BASELINES
 from hf_otw.registry import look_up
 from hf_otw.reweighter import Reweighter, Schedule
@@ -34,29 +35,40 @@ from hf_otw.weighting import (
     inverse_frequency,
 )
 
+if TYPE_CHECKING:
+    from hf_otw.training_data import TrainingData
+
 #: Weightings that see neither features nor a meta set.
 WITHOUT_TRANSPORT = ("none", *BASELINES)
 
 
-def build_cost(args: WeightingArguments, num_classes: int) -> Cost:
-    """Return the ground cost that the arguments name; without a label weight the paper's, `2 / K`."""
+def build_cost(args: WeightingArguments, num_classes: int, widths: Sequence[int] = ()) -> Cost:
+    """Return the ground cost that the arguments name; without a label weight the paper's, `2 / K`.
+
+    Args:
+        widths: of the feature blocks, where features come from several modules.
+    """
     label_weight = 2 / num_classes if args.label_weight is None else args.label_weight
+    shares = tuple(args.feature_weights or ())
+    features = FeatureCost(tuple(widths), shares) if len(widths) > 1 else FeatureCost()
     builders: dict[str, Callable[[], Cost]] = {
-        "feature": FeatureCost,
+        "feature": lambda: features,
         "label": lambda: LabelCost(label_weight),
-        "combined": lambda: CombinedCost(label_weight),
+        "combined": lambda: CombinedCost(label_weight, features),
     }
     return look_up(builders, args.cost, "cost")()
 
 
-def build_example_loss(args: WeightingArguments, label_smoothing: float) -> ExampleLoss:
-    """Return the per-example loss that the arguments name."""
+def build_example_loss(name: str, args: WeightingArguments, label_smoothing: float) -> ExampleLoss:
+    """Return the per-example loss of that name."""
     builders: dict[str, Callable[[], ExampleLoss]] = {
         "cross_entropy": lambda: CrossEntropy(label_smoothing),
         "logit_adjusted": lambda: LogitAdjusted(args.logit_adjustment_tau, label_smoothing),
         "focal": lambda: Focal(args.focal_gamma, label_smoothing),
+        "binary_cross_entropy": BinaryCrossEntropy,
+        "squared_error": SquaredError,
     }
-    return look_up(builders, args.example_loss, "example_loss")()
+    return look_up(builders, name, "example_loss")()
 
 
 def build_weight_model(
@@ -114,12 +126,10 @@ def _table(args: WeightingArguments, labels: Tensor, class_counts: Sequence[int]
 
 def build_reweighter(
     args: WeightingArguments,
-    labels: Tensor,
-    rows: Tensor,
+    data: TrainingData,
+    device: torch.device,
     *,
-    num_classes: int,
-    feature_dim: int,
-    column: Tensor | None,
+    feature_widths: Sequence[int],
     seed: int,
     schedule: Schedule,
     weight_model: WeightModel | None,
@@ -127,17 +137,26 @@ def build_reweighter(
 ) -> Reweighter:
     """Return the algorithm, with the user's own objects where there are some.
 
-    Shape:
-        - labels: `(N,)`, all rows as given; rows: `(n,)`, those trained on; column: `(N,)`.
+    Args:
+        args: what to build.
+        data: labels, and the rows that are trained on.
+        device: where weights and feature memory live.
+        feature_widths: of the feature blocks, one a module that features come from.
+        seed: of a weight net.
+        schedule: when to solve.
+        weight_model, cost: the user's own.
     """
-    counts = torch.bincount(labels[rows], minlength=num_classes).tolist()
+    feature_dim = sum(feature_widths)
+    own = weight_model or build_weight_model(
+        args, data.labels, data.class_counts, feature_dim=feature_dim, column=data.weight_column, seed=seed
+    )
     return Reweighter(
-        weight_model
-        or build_weight_model(args, labels.cpu(), counts, feature_dim=feature_dim, column=column, seed=seed),
-        cost or build_cost(args, num_classes),
-        labels=labels,
-        rows=rows,
-        num_classes=num_classes,
+        own,
+        cost or build_cost(args, data.num_classes, feature_widths),
+        labels=data.labels.to(device),
+        label_vectors=None if data.label_vectors is None else data.label_vectors.to(device),
+        rows=data.train_units.to(device),
+        num_classes=data.num_classes,
         class_mass=TARGET_MASSES[args.target_mass],
         make_target=TARGETS[args.target],
         schedule=schedule,

@@ -1,4 +1,4 @@
-"""Features: what the classification head receives, taken from the forward pass that training makes anyway.
+"""Features: what the head receives, taken from the forward pass that training makes anyway.
 
 A pre-hook on the head is the one definition of "penultimate embedding" that holds for every architecture: hidden
 states are followed by a pooler, a dense layer, a norm or a mean in one model or another.
@@ -6,107 +6,107 @@ states are followed by a pooler, a dense layer, a norm or a mean in one model or
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+#: From a module's input to one feature per unit, `(U, D)`.
+Pool = Callable[[Tensor], Tensor]
 
-def find_head(model: nn.Module, num_classes: int, feature_module: str | None = None) -> nn.Module:
-    """Find the module whose input is the feature: `feature_module`, or the last `nn.Linear` with `K` outputs.
+
+def find_heads(
+    model: nn.Module, num_outputs: int | None, feature_modules: str | Sequence[str] | None = None
+) -> list[nn.Module]:
+    """Find the modules whose inputs are the feature: `feature_modules`, or the head.
+
+    The head is the last `nn.Linear` with as many outputs as there are classes; of a language model, its output
+    embedding.
 
     Args:
         model: the unwrapped model.
-        num_classes: `K`.
-        feature_module: dotted path of the module, as `model.named_modules()` prints it.
+        num_outputs: outputs of the head; None for a language model.
+        feature_modules: dotted paths, as `model.named_modules()` prints them.
 
     Raises:
         ValueError: a path that does not exist, or a model without such a layer.
     """
     modules = dict(model.named_modules())
-    if feature_module is not None:
-        if feature_module not in modules:
+    paths = [feature_modules] if isinstance(feature_modules, str) else list(feature_modules or [])
+    for path in paths:
+        if path not in modules:
             heads = [name for name, module in modules.items() if isinstance(module, nn.Linear)][-5:]
             raise ValueError(
-                f"Expected feature_module to name a module of {type(model).__name__}, got {feature_module!r}. The "
+                f"Expected feature_module to name a module of {type(model).__name__}, got {path!r}. The "
                 f"last linear layers are "
                 f"{heads}."
             )
-        return modules[feature_module]
-    heads = [
-        module for module in modules.values() if isinstance(module, nn.Linear) and module.out_features == num_classes
-    ]
+    if paths:
+        return [modules[path] for path in paths]
+    if num_outputs is None:
+        head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+        heads = [] if head is None else [head]
+    else:
+        heads = [
+            module
+            for name, module in modules.items()
+            # An adapter's low-rank factors are linear layers too, and a rank may happen to be the number of classes.
+            if isinstance(module, nn.Linear) and module.out_features == num_outputs and "lora_" not in name
+        ]
     if not heads:
+        wanted = "an output embedding" if num_outputs is None else f"a linear head with {num_outputs} outputs"
         raise ValueError(
-            f"Expected {type(model).__name__} to have a linear classification head with {num_classes} outputs, "
-            f"found none. Name the module "
-            "whose input describes an example: feature_module='path.to.module'."
+            f"Expected {type(model).__name__} to have {wanted}, found none. Name the module whose input describes an "
+            "example: feature_module='path.to.module'."
         )
-    return heads[-1]
+    return heads[-1:]
 
 
 class HeadInput:
-    """Keeps the head's input of the latest forward pass.
+    """Keeps the heads' inputs of the latest forward pass.
 
     Args:
-        head: the module to listen to; nothing is stored on it but a forward pre-hook.
+        heads: the modules to listen to; nothing is stored on them but a forward pre-hook.
 
     Attributes:
-        detach (`bool`): cut the graph at the head, so that only the head is trained.
+        detach (`bool`): cut the graph at the heads, so that only they are trained.
+        widths (`tuple[int, ...]`): of the blocks that the latest features were made of, one a head.
     """
 
-    def __init__(self, head: nn.Module) -> None:
-        self.head = head
+    def __init__(self, heads: Sequence[nn.Module]) -> None:
         self.detach = False
-        self._latest: Tensor | None = None
-        self._handle = head.register_forward_pre_hook(self._keep)
+        self.widths: tuple[int, ...] = ()
+        self._latest: list[Tensor | None] = [None] * len(heads)
+        self._handles = [head.register_forward_pre_hook(self._keeper(k)) for k, head in enumerate(heads)]
 
-    def _keep(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        self._latest = args[0].detach()
-        return (args[0].detach(), *args[1:]) if self.detach else None
+    def _keeper(self, k: int) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...] | None]:
+        def keep(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            self._latest[k] = args[0].detach()
+            return (args[0].detach(), *args[1:]) if self.detach else None
 
-    def take(self, inputs: Mapping[str, Any], pad_token_id: int | None) -> Tensor:
-        """Return the features of the latest forward pass, shape `(B, D)`, at least float32, and forget them.
+        return keep
+
+    def take(self, pool: Pool) -> Tensor:
+        """Return the features of the latest forward pass, shape `(U, D)`, at least float32, and forget them.
 
         Args:
-            inputs: the batch, for the token mask of decoder heads.
-            pad_token_id: the model's padding token, or None.
+            pool: applied to each head's input; the results stand side by side.
 
         Raises:
-            RuntimeError: the head was not called.
-            ValueError: a head input that is neither `(B, D)` nor `(B, T, D)` with token ids.
+            RuntimeError: a head was not called.
         """
-        z, self._latest = self._latest, None
-        if z is None:
+        latest, self._latest = self._latest, [None] * len(self._latest)
+        if any(z is None for z in latest):
             raise RuntimeError(
-                "Expected the forward pass to call the classification head, but it did not. Set `feature_module`."
+                "Expected the forward pass to call the module that features are taken from, but it did not. Set "
+                "`feature_module`."
             )
-        if z.ndim == 3:
-            z = z[torch.arange(len(z), device=z.device), _last_token(z, inputs, pad_token_id)]  # (B, T, D) -> (B, D)
-        if z.ndim != 2:
-            raise ValueError(
-                f"Expected a head input of shape (B, D) or (B, T, D), got {tuple(z.shape)}. Set `feature_module` to "
-                f"a module whose input is "
-                "one vector per example."
-            )
-        return z if z.dtype.itemsize >= 4 else z.float()
+        blocks = [pool(z if z.dtype.itemsize >= 4 else z.float()) for z in latest]
+        self.widths = tuple(block.shape[1] for block in blocks)
+        return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
 
     def remove(self) -> None:
-        """Take the hook off the model."""
-        self._handle.remove()
-
-
-def _last_token(z: Tensor, inputs: Mapping[str, Any], pad_token_id: int | None) -> Tensor:
-    """Position of the token whose logits a decoder head returns, shape `(B,)`: the rightmost that is not padding."""
-    ids = inputs.get("input_ids")
-    if ids is None:
-        raise ValueError(
-            f"Expected `input_ids` to find the last token of a head input of shape {tuple(z.shape)}, got "
-            f"{sorted(inputs)}. Set "
-            "`feature_module` to a module whose input is one vector per example."
-        )
-    if pad_token_id is None:
-        return torch.full((len(ids),), ids.shape[1] - 1, device=z.device)
-    position = torch.arange(ids.shape[1], device=z.device)
-    return (position * (ids != pad_token_id)).argmax(dim=1)
+        """Take the hooks off the model."""
+        for handle in self._handles:
+            handle.remove()

@@ -20,7 +20,8 @@ class ExampleLoss(Protocol):
         """Return the loss of each example, shape `(B,)`.
 
         Shape:
-            - logits: `(B, K)`, labels: `(B,)`, class_prior: `(K,)`, sums to 1.
+            - logits: `(B, K)`, labels: `(B,)`, class_prior: `(K,)`, sums to 1. For tokens, `B` counts the labelled
+              tokens of a batch; for sets of labels and for numbers, labels have the shape of logits.
         """
         ...
 
@@ -64,6 +65,24 @@ class Focal:
         log_p = _upcast(logits).log_softmax(dim=1).gather(1, labels[:, None]).squeeze(1)  # (B,)
         loss = F.cross_entropy(_upcast(logits), labels, reduction="none", label_smoothing=self.label_smoothing)
         return (1 - log_p.exp()) ** self.gamma * loss
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy:
+    """Mean over the labels of the binary cross-entropy, for multi-hot labels of the logits' shape."""
+
+    def __call__(self, logits: Tensor, labels: Tensor, class_prior: Tensor) -> Tensor:
+        logits = _upcast(logits)
+        return F.binary_cross_entropy_with_logits(logits, labels.to(logits), reduction="none").mean(dim=1)
+
+
+@dataclass(frozen=True)
+class SquaredError:
+    """Mean over the values of the squared error, for numbers of the logits' shape."""
+
+    def __call__(self, logits: Tensor, labels: Tensor, class_prior: Tensor) -> Tensor:
+        logits = _upcast(logits)
+        return (logits - labels.to(logits)).square().mean(dim=1)
 
 
 def _upcast(logits: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+
+from hf_otw.tasks import Labels
 
 
 class MetaSet:
@@ -13,16 +14,24 @@ class MetaSet:
 
     Args:
         dataset: map-style; its items go through the training collator.
-        labels: `(m,)`.
+        labels: of its units.
         num_classes: `K`.
+
+    Attributes:
+        classes (`Tensor`): `(m,)`, of the units.
+        label_vectors (`Tensor`): `(m, L)`, or None.
     """
 
-    def __init__(self, dataset: Any, labels: Tensor, num_classes: int) -> None:
-        self.dataset, self.labels, self.num_classes = dataset, labels, num_classes
-        self._rows_of_class = [torch.nonzero(labels == k).flatten() for k in range(num_classes)]
+    def __init__(self, dataset: Any, labels: Labels, num_classes: int) -> None:
+        self.dataset, self.num_classes = dataset, num_classes
+        self.classes, self.label_vectors = labels.classes, labels.vectors
+        example = torch.arange(len(dataset))
+        if labels.counts is not None:
+            example = example.repeat_interleave(labels.counts)
+        self._rows_of_class = [example[labels.classes == k].unique() for k in range(num_classes)]
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.dataset)
 
     def sample(self, size: int | None, *, seed: int, step: int, micro_step: int) -> list[dict[str, Any]]:
         """Draw items for the meta term: `size` with the classes as equal as it allows, or all of them for None.

@@ -6,9 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
+SHAPES = {2: "(B, K)", 3: "(B, T, K)"}
 
-def logits_of(outputs: Any) -> Tensor:
-    """Return the logits, shape `(B, K)`, of a forward pass without labels.
+
+def logits_of(outputs: Any, ndim: int = 2) -> Tensor:
+    """Return the logits of a forward pass: shape `(B, K)`, or `(B, T, K)` for `ndim=3`.
 
     Raises:
         ValueError: outputs without logits of that shape.
@@ -17,13 +19,13 @@ def logits_of(outputs: Any) -> Tensor:
         logits = outputs.get("logits")
     else:
         logits = outputs if isinstance(outputs, Tensor) else outputs[0]
-    if logits is None or logits.ndim != 2:
+    if logits is None or logits.ndim != ndim:
         found = sorted(outputs) if isinstance(outputs, dict) else type(outputs).__name__
         shape = None if logits is None else tuple(logits.shape)
         raise ValueError(
-            f"Expected the model to return logits of shape (B, K), got {found} with logits of shape {shape}. Use a "
-            f"classification model "
-            "(`AutoModelForSequenceClassification`), or weighting='none'."
+            f"Expected the model to return logits of shape {SHAPES[ndim]}, got {found} with logits of shape {shape}. "
+            "Use a model for the task (`AutoModelForSequenceClassification`, ...), name the task (`task`), or set "
+            "weighting='none'."
         )
     return logits
 

@@ -52,10 +52,11 @@ class Reweighter:
         weight_model: rows in, weights out.
         cost: ground cost.
         labels: `(N,)`, of the training set as given.
+        label_vectors: `(N, L)`, labels that are more than a class, or None.
         rows: `(n,)`, row numbers that are trained on (the meta split is left out).
         num_classes: `K`.
         class_mass: `class counts (K,) -> class mass (K,)` of the target.
-        make_target: `(features (m, D), labels (m,), class mass (K,)) -> Measure`.
+        make_target: `(features (m, D), labels (m,), class mass (K,), label_vectors (m, L) or None) -> Measure`.
         schedule: when to solve.
         feature_dim: `D`; 0 for a weight model that needs no transport.
         per_batch: solve in every step over its batch instead of over the whole training set.
@@ -68,10 +69,11 @@ class Reweighter:
         cost: Cost,
         *,
         labels: Tensor,
+        label_vectors: Tensor | None = None,
         rows: Tensor,
         num_classes: int,
         class_mass: Callable[[Tensor], Tensor],
-        make_target: Callable[[Tensor, Tensor, Tensor], Measure],
+        make_target: Callable[[Tensor, Tensor, Tensor, Tensor | None], Measure],
         schedule: Schedule,
         feature_dim: int,
         per_batch: bool,
@@ -79,7 +81,8 @@ class Reweighter:
     ) -> None:
         device = labels.device
         self.weight_model, self.cost = weight_model.to(device), cost
-        self.labels, self.rows, self.num_classes = labels, rows, num_classes
+        self.labels, self.label_vectors = labels, label_vectors
+        self.rows, self.num_classes = rows, num_classes
         self.class_mass, self.make_target, self.schedule = class_mass, make_target, schedule
         self.per_batch = per_batch and weight_model.needs_transport
         self.standardize = standardize
@@ -109,13 +112,19 @@ class Reweighter:
         return self.weight_model.needs_transport and step - self.solved_at >= self.schedule.refresh_steps
 
     @torch.no_grad()
-    def refresh(self, step: int, meta_features: Tensor | None = None, meta_labels: Tensor | None = None) -> None:
-        """Steps 2 to 4. Shape: meta_features `(m, D)`, meta_labels `(m,)`; None for a weight model that needs no
-        transport.
+    def refresh(
+        self,
+        step: int,
+        meta_features: Tensor | None = None,
+        meta_labels: Tensor | None = None,
+        meta_vectors: Tensor | None = None,
+    ) -> None:
+        """Steps 2 to 4. Shape: meta_features `(m, D)`, meta_labels `(m,)`, meta_vectors `(m, L)`; None for a weight
+        model that needs no transport.
         """
         self.solved_at = step
         if meta_features is not None:
-            self._renew_target(meta_features, meta_labels)
+            self._renew_target(meta_features, meta_labels, meta_vectors)
         if self.per_batch:
             return
         source = self._source(self.rows, None if self.memory is None else self.memory.read(self.rows))
@@ -154,7 +163,7 @@ class Reweighter:
         if self.memory is not None:
             state |= {"memory.features": self.memory.features, "memory.written": self.memory.written}
         if self._target is not None:
-            state |= {f"target.{name}": value for name, value in self._target._asdict().items()}
+            state |= {f"target.{name}": v for name, v in self._target._asdict().items() if v is not None}
         if self._scaler is not None:
             state |= {"scaler.mean": self._scaler.mean, "scaler.scale": self._scaler.scale}
         return {name: value.detach().contiguous() for name, value in state.items()}
@@ -188,17 +197,18 @@ class Reweighter:
         if self.memory is not None:
             self.memory.features, self.memory.written = state["memory.features"], state["memory.written"]
         if "target.mass" in state:
-            self._target = Measure(*(state[f"target.{name}"] for name in Measure._fields))
+            self._target = Measure(*(state.get(f"target.{name}") for name in Measure._fields))
         if "scaler.mean" in state:
             self._scaler = Standardizer(state["scaler.mean"], state["scaler.scale"])
 
-    def _renew_target(self, meta_features: Tensor, meta_labels: Tensor) -> None:
+    def _renew_target(self, meta_features: Tensor, meta_labels: Tensor, meta_vectors: Tensor | None) -> None:
         meta = _finite(meta_features.float(), "features of the meta set")
         if self.standardize:
             # Batch scope keeps no memory of the training set: the meta set stands in for it.
             self._scaler = Standardizer.fit(meta if self.memory is None else self.memory.read(self.rows))
             meta = self._scaler(meta)
-        self._target = self.make_target(meta, meta_labels, self.class_mass(self.class_counts))
+        vectors = None if meta_vectors is None else meta_vectors.to(meta)
+        self._target = self.make_target(meta, meta_labels, self.class_mass(self.class_counts), vectors)
 
     def _solve(self, index: Tensor, source: Measure) -> Weights:
         solved = self.weight_model(index, source, self._target, self.cost)
@@ -208,7 +218,9 @@ class Reweighter:
     def _source(self, index: Tensor, features: Tensor | None) -> Measure:
         z = torch.zeros(len(index), 0, device=index.device) if features is None else features
         z = _finite(z if self._scaler is None else self._scaler(z), "features")
-        return Measure(z, self.labels[index], torch.full((len(index),), 1 / len(index), device=index.device))
+        vectors = None if self.label_vectors is None else self.label_vectors[index].to(z)
+        mass = torch.full((len(index),), 1 / len(index), device=index.device)
+        return Measure(z, self.labels[index], mass, vectors)
 
     def _uniform(self, rows: Tensor) -> Weights:
         one = torch.ones((), device=rows.device)

@@ -66,12 +66,14 @@ class WeightingSession:
         if self.encoder is not None:
             self.encoder.head_input.detach = False
 
-    def weights(self, step: int, index: Tensor, inputs: dict[str, Any]) -> Tensor:
-        """Weights of this process's batch, shape `(B,)`, detached; its features go to the memory."""
+    def weights(self, step: int, index: Tensor, inputs: dict[str, Any], labels: Tensor) -> Tensor:
+        """Weights of the units of this process's batch, shape `(U,)`, detached; their features go to the memory."""
         started = time.perf_counter()
         features, own = None, slice(None)
+        index = self.data.units_of(index)  # (B,) -> (U,)
         if self.encoder is not None:
-            features = self.encoder.head_input.take(inputs, self.encoder.pad_token_id)
+            features = self.encoder.take(inputs, labels)
+            check_units(len(index), len(features))
             # All processes write, and in batch scope solve, the whole global batch: their states stay equal.
             index, features, own = self._of_all_processes(index, features)
         weights = self.reweighter.weights(step, index, features)[own]
@@ -111,19 +113,27 @@ class WeightingSession:
             self.reweighter.refresh(step)
             return
         if self.reweighter.memory is not None:
-            missing = self.reweighter.memory.missing(self.reweighter.rows)
+            missing = self.data.examples_of(self.reweighter.memory.missing(self.reweighter.rows))
             if len(missing):
-                self.reweighter.memory.write(missing, self._encode_rows(model, missing))
-        meta = self.data.meta
-        self.reweighter.refresh(step, self.encoder(model, meta.dataset), meta.labels.to(self.reweighter.labels.device))
+                self.reweighter.memory.write(self.data.units_of(missing), self._encode_rows(model, missing))
+        meta, device = self.data.meta, self.reweighter.labels.device
+        vectors = None if meta.label_vectors is None else meta.label_vectors.to(device)
+        self.reweighter.refresh(step, self.encoder(model, meta.dataset), meta.classes.to(device), vectors)
 
     def _encode_rows(self, model: nn.Module, rows: Tensor) -> Tensor:
-        """Features of training rows; each process encodes an equal share, because forward passes may be collective."""
+        """Features of training examples `(n,)`, all their units; each process encodes an equal share of the examples,
+        because forward passes may be collective.
+        """
         processes, rank = self.accelerator.num_processes, self.accelerator.process_index
         share = math.ceil(len(rows) / processes)
         padded = torch.cat([rows, rows[:1].expand(share * processes - len(rows))])
         features = self.encoder(model, self.data.subset(padded[rank * share : (rank + 1) * share].tolist()))
-        return self.accelerator.gather(features.contiguous())[: len(rows)] if processes > 1 else features
+        if processes == 1:
+            return features
+        _, gathered, _ = self._of_all_processes(
+            torch.zeros(len(features), dtype=torch.long, device=rows.device), features
+        )
+        return gathered[: len(self.data.units_of(rows))]
 
     def _of_all_processes(self, index: Tensor, features: Tensor) -> tuple[Tensor, Tensor, slice]:
         """Rows of the global batch, and where in them this process's are."""
@@ -136,6 +146,16 @@ class WeightingSession:
         real = index >= 0
         start = int(real[: rank * (len(index) // self.accelerator.num_processes)].sum())
         return index[real], features[real], slice(start, start + own)
+
+
+def check_units(expected: int, found: int) -> None:
+    """Raise a ValueError where a batch has other tokens than the data set."""
+    if expected != found:
+        raise ValueError(
+            f"Expected the {expected} labelled tokens that train_dataset has for this batch, got {found} from the "
+            "collator. Truncate in the data set, not in the collator, and leave labels as they are; or give each "
+            "sequence one weight (weight_per_token=False)."
+        )
 
 
 def _named(statistic: str, class_names: list[str]) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
 from transformers import TrainingArguments
 
 from hf_otw.args import WeightingArguments
+from hf_otw.tasks import Task
 
 
 def check_support(
     args: TrainingArguments,
     options: WeightingArguments,
-    model: nn.Module,
+    task: Task,
     compute_loss_func: Any,
     *,
     needs_transport: bool,
@@ -36,13 +36,10 @@ def check_support(
             "transport. Start the script with `accelerate launch` or `torchrun`, or set CUDA_VISIBLE_DEVICES to one "
             "GPU."
         )
-    problem = getattr(getattr(model, "config", None), "problem_type", None)
-    num_labels = getattr(getattr(model, "config", None), "num_labels", None)
-    if problem not in (None, "single_label_classification") or num_labels == 1:
+    if args.label_smoothing_factor and "cross_entropy" not in task.losses:
         raise ValueError(
-            f"Expected a single-label classification model, got problem_type={problem!r} and "
-            f"num_labels={num_labels}. Multi-label and regression "
-            "losses have no class per example to balance; use weighting='none' for them."
+            f"Expected label_smoothing_factor=0 for the task {task.name!r}, whose loss smooths no labels, got "
+            f"{args.label_smoothing_factor}. Leave it out."
         )
     if needs_transport and options.weight_scope == "batch" and args.per_device_train_batch_size < 2:
         raise ValueError(

@@ -27,30 +27,39 @@ TARGET_MASSES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def examples_target(features: Tensor, labels: Tensor, class_mass: Tensor) -> Measure:
+def examples_target(
+    features: Tensor, labels: Tensor, class_mass: Tensor, label_vectors: Tensor | None = None
+) -> Measure:
     """Every meta example is a column; its class's mass is shared among the class's examples.
 
     Shape:
-        - features: `(m, D)`, labels: `(m,)`, class_mass: `(K,)`.
+        - features: `(m, D)`, labels: `(m,)`, class_mass: `(K,)`, label_vectors: `(m, L)` or None.
     """
     counts = torch.bincount(labels, minlength=len(class_mass))
-    return Measure(features, labels, (class_mass / counts)[labels])
+    return Measure(features, labels, (class_mass / counts)[labels], label_vectors)
 
 
-def prototypes_target(features: Tensor, labels: Tensor, class_mass: Tensor) -> Measure:
+def prototypes_target(
+    features: Tensor, labels: Tensor, class_mass: Tensor, label_vectors: Tensor | None = None
+) -> Measure:
     """One column a class: the mean of its meta examples *in feature space* (the paper's code averages the inputs).
 
     Shape:
-        - features: `(m, D)`, labels: `(m,)`, class_mass: `(K,)`.
+        - features: `(m, D)`, labels: `(m,)`, class_mass: `(K,)`, label_vectors: `(m, L)` or None, averaged as well.
     """
     k = len(class_mass)
-    sums = features.new_zeros(k, features.shape[1]).index_add_(0, labels, features)  # (K, D)
-    counts = torch.bincount(labels, minlength=k).to(features.dtype)
-    return Measure(sums / counts[:, None], torch.arange(k, device=labels.device), class_mass)
+    counts = torch.bincount(labels, minlength=k)
+
+    def class_means(values: Tensor) -> Tensor:
+        sums = values.new_zeros(k, values.shape[1]).index_add_(0, labels, values)
+        return sums / counts[:, None].to(values.dtype)
+
+    vectors = None if label_vectors is None else class_means(label_vectors)
+    return Measure(class_means(features), torch.arange(k, device=labels.device), class_mass, vectors)
 
 
 #: How meta examples become columns.
-TARGETS: dict[str, Callable[[Tensor, Tensor, Tensor], Measure]] = {
+TARGETS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor | None], Measure]] = {
     "examples": examples_target,
     "prototypes": prototypes_target,
 }

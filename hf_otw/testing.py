@@ -44,7 +44,7 @@ def check_cost(cost: Cost) -> None:
     """
     for dtype in (torch.float32, torch.float64):
         source, target = example_problem(dtype)
-        before = [t.clone() for t in (*source, *target)]
+        before = [t.clone() for t in (*source[:3], *target[:3])]
         C = cost(source, target)
         n, m = len(source.labels), len(target.labels)
         _require(isinstance(C, Tensor), f"Expected a cost to return a tensor, got {type(C).__name__}.")
@@ -52,10 +52,10 @@ def check_cost(cost: Cost) -> None:
         _require(C.dtype == dtype, f"Expected a cost in the features' dtype {dtype}, got {C.dtype}.")
         _require(bool(torch.isfinite(C).all()), "Expected finite costs, got NaN or infinity.")
         _require(bool((C >= 0).all()), f"Expected costs >= 0, got a minimum of {C.min().item():.3g}.")
-        _unchanged(before, (*source, *target), "cost")
+        _unchanged(before, (*source[:3], *target[:3]), "cost")
         _require(_close(C, cost(source, target)), "Expected a cost that gives the same answer twice.")
         part = slice(5, 9)
-        rows = Measure(*(t[part] for t in source))
+        rows = source.rows(part)
         # Row blocks are computed one at a time: nothing may be normalised over the rows at hand.
         _require(_close(C[part], cost(rows, target)), "Expected a row's costs not to depend on the other rows given.")
 
@@ -121,14 +121,14 @@ def check_weighting(make_model: Callable[[], WeightModel]) -> None:
     """
     source, target = example_problem()
     index, cost = torch.arange(NUM_EXAMPLES), FeatureCost()
-    before = [t.clone() for t in (index, *source, *target)]
+    before = [t.clone() for t in (index, *source[:3], *target[:3])]
     state = torch.get_rng_state()
     model = make_model()
     _require(isinstance(model, WeightModel), f"Expected a WeightModel, got {type(model).__name__}.")
     given = (target, cost) if model.needs_transport else (None, None)
     solved = model(index, source, *given)
     _require(torch.equal(state, torch.get_rng_state()), "Expected the global random state to be left alone.")
-    _unchanged(before, (index, *source, *target), "weight model")
+    _unchanged(before, (index, *source[:3], *target[:3]), "weight model")
     _check_weights(solved, NUM_EXAMPLES)
     mean = solved.weights.mean().item()
     _require(abs(mean - 1) < 1e-4, f"Expected weights of mean 1 over the training set, got {mean:.6g}.")
@@ -136,7 +136,7 @@ def check_weighting(make_model: Callable[[], WeightModel]) -> None:
     same = make_model()(index, source, *given).weights
     _require(_close(same, solved.weights), "Expected two fresh models to give the same weights.")
     order = index.flip(0)
-    moved = make_model()(order, Measure(*(t[order] for t in source)), *given).weights
+    moved = make_model()(order, source.rows(order), *given).weights
     # 1e-3: the order of a sum, after the many steps that some models take in float32.
     _require(_close(moved, solved.weights[order], 1e-3), "Expected the weights of reordered rows in that order.")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from typing import Any
 
 import torch
@@ -13,18 +12,19 @@ from transformers import Trainer
 
 from hf_otw import checkpoint
 from hf_otw.args import WeightingArguments
-from hf_otw.cards import card_data, card_fields
+from hf_otw.batch_loss import BatchLoss
+from hf_otw.cards import card_fields, save_card
 from hf_otw.data import EXAMPLE_INDEX, IndexCollator
-from hf_otw.encoding import Encoder
-from hf_otw.factory import WITHOUT_TRANSPORT, build_example_loss, build_reweighter, build_schedule
-from hf_otw.features import HeadInput, find_head
+from hf_otw.encoding import build_encoder
+from hf_otw.factory import WITHOUT_TRANSPORT, build_reweighter, build_schedule
+from hf_otw.features import find_heads
 from hf_otw.learn import WeightsResult, summarise
-from hf_otw.losses import CrossEntropy, ExampleLoss
-from hf_otw.model_card import build_model_card
-from hf_otw.outputs import logits_of, with_loss
+from hf_otw.losses import ExampleLoss
+from hf_otw.outputs import with_loss
 from hf_otw.reweighter import Reweighter
 from hf_otw.session import WeightingSession
 from hf_otw.support import check_index, check_support
+from hf_otw.tasks import Task, find_task
 from hf_otw.training_data import TrainingData, prepare_data
 from hf_otw.types import Cost
 from hf_otw.weighting import WeightModel
@@ -46,6 +46,7 @@ class OTWeightedTrainer(Trainer):
         weight_model: a `WeightModel` of your own, in place of `args.weighting`.
         cost: of your own, `(source, target) -> C (n, m)`, in place of `args.cost`.
         example_loss: of your own, `(logits, labels, class_prior) -> (B,)`, in place of `args.example_loss`.
+        task: of your own, in place of `args.task`: what carries a weight, its class, its loss.
 
     Raises:
         ValueError, TypeError: input that cannot be weighted, before any training; the message says what was expected,
@@ -61,6 +62,7 @@ class OTWeightedTrainer(Trainer):
         weight_model: WeightModel | None = None,
         cost: Cost | None = None,
         example_loss: ExampleLoss | None = None,
+        task: Task | None = None,
         **keywords: Any,
     ) -> None:
         # The host's own signature, so that a new argument of Trainer needs no change here.
@@ -79,16 +81,18 @@ class OTWeightedTrainer(Trainer):
             return
         self.label_names = self.label_names or ["labels"]  # of a forward that takes none: the loss is ours
         model = self.accelerator.unwrap_model(self.model)
-        check_support(
-            self.args, self.weighting_args, model, self.compute_loss_func, needs_transport=self._needs_transport
+        options, smoothing = self.weighting_args, self.args.label_smoothing_factor
+        self._task = task or find_task(model, self.train_dataset, self.label_names, options)
+        options.resolve_task(self._task)
+        check_support(self.args, options, self._task, self.compute_loss_func, needs_transport=self._needs_transport)
+        self._losses = BatchLoss(
+            self._task, options, label_smoothing=smoothing, label_name=self.label_names[0], example_loss=example_loss
         )
-        self._example_loss = example_loss or build_example_loss(self.weighting_args, self.args.label_smoothing_factor)
-        self._evaluation_loss = CrossEntropy(self.args.label_smoothing_factor)
         self._tag_model()
         if self.train_dataset is not None:
             self._data = self._prepare_data(model, meta_dataset)
             self.train_dataset = self._data.train_dataset
-            self.data_collator = IndexCollator(self.data_collator)
+            self.data_collator = IndexCollator(self.data_collator, options.group_column)
 
     def _prepare_data(self, model: nn.Module, meta_dataset: Any) -> TrainingData:
         data = prepare_data(
@@ -96,27 +100,29 @@ class OTWeightedTrainer(Trainer):
             meta_dataset,
             self.eval_dataset,
             self.weighting_args,
+            task=self._task,
             config=getattr(model, "config", None),
             label_names=self.label_names,
             seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
             needs_meta=self._needs_transport or self.weighting_args.meta_loss_coefficient > 0,
         )
         if self._needs_transport:
-            find_head(model, data.num_classes, self.weighting_args.feature_module)
+            find_heads(model, data.num_outputs, self.weighting_args.feature_module)
         return data
 
     @property
     def training_data(self) -> TrainingData:
         """Row numbers trained on, the meta set, class counts and names."""
         if self._data is None:
-            raise RuntimeError(
-                "Expected a weighted trainer with a training set, got weighting='none' or no train_dataset."
-            )
+            raise RuntimeError("Expected a weighted trainer with a training set, got weighting='none' or no data.")
         return self._data
 
     @property
     def example_weights(self) -> Tensor:
-        """Weights by row number of the training set as given, shape `(N,)`; 1 for rows of the meta split."""
+        """Weights by row number of the training set as given, shape `(N,)`; 1 for rows of the meta split.
+
+        With a weight per token: those of all labelled tokens in order, `training_data.unit_counts` a row.
+        """
         return self._started().reweighter.example_weights.clone()
 
     @property
@@ -141,40 +147,37 @@ class OTWeightedTrainer(Trainer):
         inputs = dict(inputs)
         index = inputs.pop(EXAMPLE_INDEX, None)
         labels = inputs.pop(self.label_names[0])
-        inputs.pop("skip_logits", None)  # the loss is computed from the logits
+        inputs.pop("skip_logits", None)
         if not self.model.training:
-            outputs = model(**inputs)
-            loss = self._evaluation_loss(logits_of(outputs), labels, labels).mean()
+            loss, outputs = self._losses.evaluation(model, inputs, labels)
             return (loss, with_loss(outputs, loss)) if return_outputs else loss
 
         session, step = self._started(), self.state.global_step
         check_index(index)
         session.before_forward(model, step)
-        outputs = model(**inputs)
-        weights = session.weights(step, index, inputs)  # (B,), detached
-        example_loss = self._example_loss(logits_of(outputs), labels, session.reweighter.class_prior)  # (B,)
+        outputs = self._losses.forward(model, inputs, labels)
+        weights = session.weights(step, index, inputs, labels)  # (U,), detached
+        losses = self._losses.training(outputs, labels, session.reweighter.class_prior)  # (U,)
 
-        # Divide by the examples of all micro-batches on all processes; undo the mean that DDP takes over processes.
-        scale = 1 / len(labels) if num_items_in_batch is None else self.accelerator.num_processes / num_items_in_batch
-        loss = (weights.to(example_loss) * example_loss).sum() * scale
+        # Divide by the items of all micro-batches on all processes; undo the mean that DDP takes over processes.
+        items = self._task.num_items(labels)
+        scale = 1 / items if num_items_in_batch is None else self.accelerator.num_processes / num_items_in_batch
+        loss = (weights.to(losses) * losses).sum() * scale
         if self.weighting_args.meta_loss_coefficient and self._data.meta is not None and session.warm(step):
-            loss = loss + self._meta_loss(model, step) * (len(labels) * scale)
+            loss = loss + self._meta_loss(model, step) * (items * scale)
         session.after_forward()
         return (loss, with_loss(outputs, loss)) if return_outputs else loss
 
     def _meta_loss(self, model: nn.Module, step: int) -> Tensor:
-        """Coefficient times the mean cross-entropy of a meta batch, whose classes are balanced: no adjustment."""
+        """Coefficient times the mean loss of a meta batch."""
         args = self.weighting_args
         items = self._session.meta_items(args.meta_batch_size, seed=self.args.seed, step=step)
-        inputs = self._prepare_input(self._collate(items))
-        labels = inputs.pop(self.label_names[0])
-        return args.meta_loss_coefficient * nn.functional.cross_entropy(logits_of(model(**inputs)).float(), labels)
+        return args.meta_loss_coefficient * self._losses.meta(model, self._prepare_input(self._collate(items)))
 
     # ---- Seams of the host ----------------------------------------------------------------------------------------
 
     def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
-        # Every way into training passes here once the model is wrapped: train, resume, a smaller batch size, a search
-        # trial.
+        # Every way into training passes here once the model is wrapped: train, resume, a smaller batch, a search.
         model, train_dataloader = super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
         if self.is_weighted:
             updates = math.ceil(len(train_dataloader) / self.args.gradient_accumulation_steps)
@@ -182,21 +185,28 @@ class OTWeightedTrainer(Trainer):
         return model, train_dataloader
 
     def _start(self, model: nn.Module, max_steps: int, epoch_steps: int, resume_from_checkpoint: str | None) -> None:
-        args, data, device = self.weighting_args, self.training_data, self.args.device
+        args, data = self.weighting_args, self.training_data
         self._tag_model()  # `model_init` has made a new one
         if self._session is not None:
             self._session.close()
-        encoder, feature_dim = None, 0
+        encoder, widths = None, (0,)
         if self._needs_transport:
-            encoder = self._encoder()
-            feature_dim = encoder(model, data.subset(data.train_rows[:1])).shape[1]
+            encoder = build_encoder(
+                self.accelerator.unwrap_model(self.model, keep_torch_compile=False),
+                self._task,
+                num_outputs=data.num_outputs,
+                feature_modules=args.feature_module,
+                collate=self._collate,
+                prepare=self._prepare_input,
+                label_name=self.label_names[0],
+                batch_size=self.args.eval_batch_size,
+            )
+            widths = encoder.widths(model, data.subset(data.train_rows[:1]))
         reweighter = build_reweighter(
             args,
-            data.labels.to(device),
-            torch.as_tensor(data.train_rows, device=device),
-            num_classes=data.num_classes,
-            feature_dim=feature_dim,
-            column=data.weight_column,
+            data,
+            self.args.device,
+            feature_widths=widths,
             seed=self.args.seed,
             schedule=build_schedule(args, max_steps, epoch_steps),
             weight_model=self._weight_model,
@@ -207,13 +217,6 @@ class OTWeightedTrainer(Trainer):
         self._session = WeightingSession(
             reweighter, data, encoder, self.accelerator, head_only_after_warmup=args.head_only_after_warmup
         )
-
-    def _encoder(self) -> Encoder:
-        module = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
-        config = getattr(module, "config", None)
-        pad_token_id = None if config is None else config.get_text_config().pad_token_id
-        head_input = HeadInput(find_head(module, self._data.num_classes, self.weighting_args.feature_module))
-        return Encoder(head_input, self._collate_inputs, self._prepare_input, self.args.eval_batch_size, pad_token_id)
 
     def _resume(self, reweighter: Reweighter, folder: str) -> None:
         state = checkpoint.load_state(folder, self._state_header(reweighter))
@@ -238,7 +241,8 @@ class OTWeightedTrainer(Trainer):
             return super()._get_num_items_in_batch(batch_samples, device)
         if not batch_samples or self.label_names[0] not in batch_samples[0]:
             return None
-        count = torch.tensor(sum(len(batch[self.label_names[0]]) for batch in batch_samples), device=device)
+        labels = [batch[self.label_names[0]] for batch in batch_samples]
+        count = torch.as_tensor(sum(self._task.num_items(batch) for batch in labels), device=device)
         return self.accelerator.gather(count).sum() if self.args.world_size > 1 else count
 
     def _set_signature_columns_if_needed(self) -> None:
@@ -271,11 +275,10 @@ class OTWeightedTrainer(Trainer):
         if not self.is_weighted or self._data is None:
             super().create_model_card(**card)
         elif self.is_world_process_zero():
-            weights = None if self._session is None else self.weights
-            model = self.accelerator.unwrap_model(self.model)
-            given = card_fields(getattr(model, "config", None), **card)
-            data = card_data(self.args, self.weighting_args, self.state, self._data, weights, given=given)
-            build_model_card(data).save(os.path.join(self.args.output_dir, "README.md"))
+            given = card_fields(getattr(self.accelerator.unwrap_model(self.model), "config", None), **card)
+            save_card(
+                self.args, self.weighting_args, self.state, self._data, self._session and self.weights, given=given
+            )
 
     @property
     def _needs_transport(self) -> bool:
@@ -290,9 +293,6 @@ class OTWeightedTrainer(Trainer):
     def _collate(self, items: list[Any]) -> dict[str, Any]:
         batch = self._get_collator_with_removed_columns(self.data_collator)(items)
         return {name: value for name, value in batch.items() if name != EXAMPLE_INDEX}
-
-    def _collate_inputs(self, items: list[Any]) -> dict[str, Any]:
-        return {name: value for name, value in self._collate(items).items() if name not in self.label_names}
 
     def _started(self) -> WeightingSession:
         if self._session is None:

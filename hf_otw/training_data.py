@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from datasets import ClassLabel, Dataset
+from datasets import Dataset
 from torch import Tensor
 
 from hf_otw import data as data_module
@@ -19,49 +20,84 @@ from hf_otw.meta import MetaSet
 from hf_otw.overlap import count_overlap
 from hf_otw.presets import BASELINES
 from hf_otw.target import check_classes
+from hf_otw.tasks import LabelReader, Labels, LabelSource, Task
 
 
 @dataclass(frozen=True)
 class TrainingData:
     """The training set, indexed, without its meta split.
 
+    `N` examples have `U` units, which is what carries a weight: one each, or one per labelled token.
+
     Attributes:
         train_dataset: rows to train on, with their `example_index`.
         indexed: all rows of the training set as given, with their `example_index`.
-        labels: `(N,)`, of all rows as given.
+        labels: `(U,)`, class of each unit, of all rows as given.
+        label_vectors: `(U, L)`, labels that are more than a class, or None.
+        unit_counts: `(N,)`, units of each example; None for one each.
         train_rows: `(n,)`, row numbers trained on.
         meta: the meta set, or None where none is needed.
         meta_rows: row numbers split off for it; empty when it was given.
-        num_classes: `K`.
         class_names: `K` names.
-        weight_column: `(N,)` for `weighting="column"`.
+        num_outputs: of the model's head; None for a language model.
+        weight_column: `(U,)` for `weighting="column"`.
     """
 
     train_dataset: Any
     indexed: Any
     labels: Tensor
+    label_vectors: Tensor | None
+    unit_counts: Tensor | None
     train_rows: np.ndarray
     meta: MetaSet | None
     meta_rows: np.ndarray
-    num_classes: int
     class_names: list[str]
+    num_outputs: int | None
     weight_column: Tensor | None
 
     @property
+    def num_classes(self) -> int:
+        """`K`."""
+        return len(self.class_names)
+
+    @cached_property
+    def train_units(self) -> Tensor:
+        """Numbers of the units that are trained on, in order."""
+        return self.units_of(torch.as_tensor(self.train_rows))
+
+    @property
     def class_counts(self) -> list[int]:
-        """Training examples of each class, without the meta split."""
-        return torch.bincount(self.labels[self.train_rows], minlength=self.num_classes).tolist()
+        """Training units of each class, without the meta split."""
+        return torch.bincount(self.labels[self.train_units], minlength=self.num_classes).tolist()
 
     @property
     def labels_digest(self) -> str:
         """Identifies the labels and the split: weights of another training set must not be loaded."""
-        return hashlib.sha256(self.labels.numpy().tobytes() + self.train_rows.astype(np.int64).tobytes()).hexdigest()[
-            :16
-        ]
+        parts = [self.labels, torch.as_tensor(self.train_rows.astype(np.int64))]
+        parts += [part for part in (self.label_vectors, self.unit_counts) if part is not None]
+        return hashlib.sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest()[:16]
 
     def subset(self, rows: Sequence[int]) -> Any:
         """Rows of the training set as given."""
         return data_module.take_rows(self.indexed, np.asarray(rows))
+
+    def units_of(self, rows: Tensor) -> Tensor:
+        """Numbers of the units of some examples, in order. Shape: `(B,) -> (U,)`."""
+        if self.unit_counts is None:
+            return rows
+        first, counts = (values.to(rows.device)[rows] for values in (self._first_unit, self.unit_counts))
+        before = counts.cumsum(0) - counts  # units of the examples that stand before
+        return torch.arange(int(counts.sum()), device=rows.device) + (first - before).repeat_interleave(counts)
+
+    def examples_of(self, units: Tensor) -> Tensor:
+        """Row numbers that some units belong to, ascending. Shape: `(U,) -> (B,)`."""
+        if self.unit_counts is None:
+            return units
+        return torch.searchsorted(self._first_unit.to(units.device), units, right=True).sub(1).unique()
+
+    @cached_property
+    def _first_unit(self) -> Tensor:
+        return self.unit_counts.cumsum(0) - self.unit_counts
 
 
 def prepare_data(
@@ -70,6 +106,7 @@ def prepare_data(
     eval_dataset: Any,
     options: WeightingArguments,
     *,
+    task: Task,
     config: Any,
     label_names: Sequence[str],
     seed: int,
@@ -81,52 +118,64 @@ def prepare_data(
         TypeError, ValueError: data that cannot be weighted; see the messages.
     """
     data_module.check_dataset(train_dataset, "train_dataset")
-    columns = (*label_names, "label", "labels")
-    labels = data_module.read_labels(train_dataset, "train_dataset", columns)
-    num_classes = _num_classes(config, labels)
-    names = _class_names(config, train_dataset, columns, num_classes)
-    check_range(labels, num_classes, "train_dataset")
-    eval_sets = (
-        list(eval_dataset.values())
-        if isinstance(eval_dataset, dict)
-        else [eval_dataset]
-        if eval_dataset is not None
-        else []
-    )
+    source = LabelSource((*label_names, "label", "labels"), config, options.group_column, options.label_bins)
+    reader = task.fit(train_dataset, source)
+    labels = reader.read(train_dataset, "train_dataset")
+    eval_sets = list(eval_dataset.values()) if isinstance(eval_dataset, dict) else [eval_dataset]
+    eval_sets = [dataset for dataset in eval_sets if dataset is not None]
 
-    train_rows, meta_rows, meta = np.arange(len(labels)), np.array([], dtype=np.int64), None
+    train_rows, meta_rows, meta = np.arange(len(train_dataset)), np.array([], dtype=np.int64), None
     indexed = data_module.with_example_index(train_dataset)
     if needs_meta and meta_dataset is not None:
         data_module.check_dataset(meta_dataset, "meta_dataset")
-        meta_labels = data_module.read_labels(meta_dataset, "meta_dataset", columns)
-        check_classes(labels, meta_labels, num_classes, names)
+        meta = _meta_set(meta_dataset, reader, "meta_dataset")
+        check_classes(labels.classes, meta.classes, meta.num_classes, reader.class_names)
         check_disjoint(meta_dataset, train_dataset, eval_sets)
-        meta = MetaSet(meta_dataset, meta_labels, num_classes)
     elif needs_meta:
-        check_classes(labels, labels, num_classes, names)
+        check_classes(labels.classes, labels.classes, len(reader.class_names), reader.class_names)
         avoid = data_module.rows_seen_elsewhere(train_dataset, eval_sets)
-        split = data_module.split_meta(
-            labels, num_classes, options.meta_examples_per_class, seed=seed, avoid=avoid, class_names=names
+        train_rows, meta_rows = data_module.split_meta(
+            rarest_class(labels, len(reader.class_names)),
+            len(reader.class_names),
+            options.meta_examples_per_class,
+            seed=seed,
+            avoid=avoid,
+            class_names=reader.class_names,
         )
-        train_rows, meta_rows = split
-        meta = MetaSet(data_module.take_rows(train_dataset, meta_rows), labels[meta_rows], num_classes)
+        meta = _meta_set(data_module.take_rows(train_dataset, meta_rows), reader, "the split-off meta set")
+        check_classes(labels.classes, meta.classes, meta.num_classes, reader.class_names)
     column = read_weight_column(train_dataset, options.weight_column) if options.weighting == "column" else None
+    if column is not None and labels.counts is not None:
+        column = column.repeat_interleave(labels.counts)
     served = data_module.with_example_index(train_dataset, train_rows) if len(meta_rows) else indexed
-    found = TrainingData(served, indexed, labels, train_rows, meta, meta_rows, num_classes, names, column)
+    found = TrainingData(
+        served,
+        indexed,
+        *labels,
+        train_rows,
+        meta,
+        meta_rows,
+        reader.class_names,
+        task.num_outputs(train_dataset, source),
+        column,
+    )
     if options.weighting in BASELINES:  # built again when training starts; refused here, before anything is lost
-        build_weight_model(options, labels, found.class_counts, feature_dim=0, column=column, seed=seed)
+        build_weight_model(options, labels.classes, found.class_counts, feature_dim=0, column=column, seed=seed)
     return found
 
 
-def check_range(labels: Tensor, num_classes: int, name: str) -> None:
-    """Raise a ValueError for labels outside `0..K-1`."""
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= num_classes:
-        raise ValueError(
-            f"Expected labels 0..{num_classes - 1} in {name} (the model has num_labels={num_classes}), got "
-            f"{low}..{high}. Encode the classes as "
-            "0..K-1 and load the model with num_labels=K."
-        )
+def rarest_class(labels: Labels, num_classes: int) -> Tensor:
+    """The class that an example counts to when a balanced meta set is drawn: the rarest of its units', `(N,)`."""
+    if labels.counts is None:
+        return labels.classes
+    rank = torch.bincount(labels.classes, minlength=num_classes).argsort(stable=True).argsort()
+    example = torch.arange(len(labels.counts)).repeat_interleave(labels.counts)
+    lowest = torch.full((len(labels.counts),), num_classes).scatter_reduce(0, example, rank[labels.classes], "amin")
+    return rank.argsort()[lowest]
+
+
+def _meta_set(dataset: Any, reader: LabelReader, name: str) -> MetaSet:
+    return MetaSet(dataset, reader.read(dataset, name), len(reader.class_names))
 
 
 def check_disjoint(meta_dataset: Any, train_dataset: Any, eval_sets: Sequence[Any]) -> None:
@@ -158,18 +207,3 @@ def read_weight_column(dataset: Any, name: str) -> Tensor:
     else:
         values = [dataset[i][name] for i in range(len(dataset))]
     return torch.as_tensor(np.asarray(values, dtype=np.float64))
-
-
-def _num_classes(config: Any, labels: Tensor) -> int:
-    return int(labels.max()) + 1 if config is None else int(config.num_labels)
-
-
-def _class_names(config: Any, dataset: Any, columns: Sequence[str], num_classes: int) -> list[str]:
-    if isinstance(dataset, Dataset):
-        for column in columns:
-            feature = dataset.features.get(column)
-            if isinstance(feature, ClassLabel) and feature.num_classes == num_classes:
-                return list(feature.names)
-    if config is not None:
-        return [str(config.id2label.get(k, k)) for k in range(num_classes)]
-    return [str(k) for k in range(num_classes)]

@@ -15,11 +15,20 @@ class Measure(NamedTuple):
         - labels: `(n,)`, int64, in `0..K-1`.
         - mass: `(n,)`, non-negative, sums to 1. For the source it is the *prior* over rows (uniform unless said
           otherwise): what the weights would be if transport had nothing to say.
+        - label_vectors: `(n, L)`, labels that are more than a class (a set of labels, a number), scaled so that the L1
+          distance of two of them is 0 where they are equal and about 1 where they have nothing in common. None for
+          plain classes.
     """
 
     features: Tensor
     labels: Tensor
     mass: Tensor
+    label_vectors: Tensor | None = None
+
+    def rows(self, index: Tensor | slice) -> Measure:
+        """Some of the points, with their masses as they are."""
+        vectors = None if self.label_vectors is None else self.label_vectors[index]
+        return Measure(self.features[index], self.labels[index], self.mass[index], vectors)
 
 
 class TransportResult(NamedTuple):

@@ -108,9 +108,9 @@ def test_the_meta_split(tmp_path):
         data = trainer.training_data
         splits.setdefault(seed, []).append(data.meta_rows.tolist())
         assert sorted([*data.meta_rows, *data.train_rows]) == list(range(48))
-        assert data.meta.labels.bincount().tolist() == [3, 3, 3]
+        assert data.meta.classes.bincount().tolist() == [3, 3, 3]
         assert data.class_counts == [25, 11, 3]
-        assert [data.labels[i] for i in data.meta_rows] == data.meta.labels.tolist()
+        assert [data.labels[i] for i in data.meta_rows] == data.meta.classes.tolist()
     assert splits[1][0] == splits[1][1]
     assert splits[1][0] != splits[2][0]
     trainer.args.max_steps = 6
@@ -124,7 +124,7 @@ def test_the_meta_split(tmp_path):
 def test_a_short_class_gives_half_with_a_warning(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, logger="hf_otw.data"):
         trainer = toy_trainer(tmp_path, meta_examples_per_class=5)
-    assert trainer.training_data.meta.labels.bincount().tolist() == [5, 5, 3]
+    assert trainer.training_data.meta.classes.bincount().tolist() == [5, 5, 3]
     assert "fewer than 5 examples of 1 classes (LABEL_2: 3)" in caplog.text
 
 
@@ -146,7 +146,7 @@ def test_a_given_meta_set_leaves_all_rows_in_training(tmp_path):
     data = trainer.training_data
     assert len(data.train_rows) == len(trainer.train_dataset) == 48
     assert len(data.meta_rows) == 0
-    assert data.meta.labels.tolist() == meta["label"]
+    assert data.meta.classes.tolist() == meta["label"]
 
 
 def hand_computed_loss(net, data):
@@ -273,7 +273,7 @@ def test_model_init(tmp_path):
     trainer.train()
     assert trainer.model is not first
     ours = parameters(trainer)
-    assert trainer._session.encoder.head_input.head is trainer.model.classifier
+    assert len(trainer.model.classifier._forward_pre_hooks) == 1
     assert trainer.weights.weights.std() > 0
     assert "hf_otw" in trainer.model.model_tags
     trainer.train()

@@ -25,7 +25,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hf_otw.costs import CostBlocks
+from hf_otw.costs import CostBlocks, label_agreement
 from hf_otw.transport._check import check_problem
 from hf_otw.transport.anderson import Anderson
 from hf_otw.transport.rows import FixedRows, RowMarginal
@@ -95,7 +95,7 @@ def own_class_mass(blocks: CostBlocks, result: TransportResult, b: Tensor, *, re
     out = torch.empty_like(result.marginal_a)
     for rows, C in blocks:
         plan = torch.sub(h, C, alpha=1 / reg).softmax(dim=1)  # (rows, m), rows sum to 1
-        own = blocks.source.labels[rows, None] == blocks.target.labels[None, :]  # (rows, m)
+        own = label_agreement(blocks.source.rows(rows), blocks.target)  # (rows, m)
         out[rows] = result.marginal_a[rows] * (plan * own).sum(dim=1)
     return out
 

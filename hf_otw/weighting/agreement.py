@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hf_otw.costs import CostBlocks
+from hf_otw.costs import CostBlocks, label_agreement
 from hf_otw.types import Cost, Measure, Weights
 from hf_otw.weighting.base import WeightModel, exact, mean_one
 
@@ -35,6 +35,6 @@ def own_class_share(source: Measure, target: Measure, cost: Cost, reg: float) ->
     out = torch.empty_like(source.mass)
     for rows, C in CostBlocks(cost, source, target):
         shipped = (C / -reg).softmax(dim=1)  # (rows, m)
-        own = source.labels[rows, None] == target.labels[None, :]  # (rows, m)
+        own = label_agreement(source.rows(rows), target)  # (rows, m)
         out[rows] = (shipped * own).sum(dim=1)
     return out

@@ -1,0 +1,65 @@
+"""Single-label classification: one class an example."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any
+
+from datasets import ClassLabel, Dataset
+from torch import Tensor
+
+from hf_otw.data import read_labels
+from hf_otw.losses import ExampleLoss
+from hf_otw.tasks.base import LabelReader, Labels, LabelSource, Task
+
+
+class SingleLabel(Task):
+    """A weight per example; the class is the label."""
+
+    name = "single_label"
+    losses = ("cross_entropy", "logit_adjusted", "focal")
+    defaults = MappingProxyType({})
+
+    def fit(self, dataset: Any, source: LabelSource) -> LabelReader:
+        """Check that labels lie in `0..K-1`."""
+        labels = read_labels(dataset, "train_dataset", source.columns)
+        num_classes = _num_classes(source.config, labels)
+        check_range(labels, num_classes, "train_dataset")
+        names = class_names(source.config, dataset, source.columns, num_classes)
+        return LabelReader(names, lambda other, name: Labels(read_labels(other, name, source.columns)))
+
+    def num_outputs(self, dataset: Any, source: LabelSource) -> int:
+        """One output a class."""
+        return _num_classes(source.config, read_labels(dataset, "train_dataset", source.columns))
+
+    def unit_losses(self, example_loss: ExampleLoss, logits: Tensor, labels: Tensor, class_prior: Tensor) -> Tensor:
+        """`(B, K), (B,) -> (B,)`."""
+        return example_loss(logits, labels, class_prior)
+
+
+def check_range(labels: Tensor, num_classes: int, name: str) -> None:
+    """Raise a ValueError for labels outside `0..K-1`."""
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= num_classes:
+        raise ValueError(
+            f"Expected labels 0..{num_classes - 1} in {name} (the model has num_labels={num_classes}), got "
+            f"{low}..{high}. Encode the classes as "
+            "0..K-1 and load the model with num_labels=K."
+        )
+
+
+def class_names(config: Any, dataset: Any, columns: Any, num_classes: int) -> list[str]:
+    """Names from the data set's features, else from the model, else numbers."""
+    if isinstance(dataset, Dataset):
+        for column in columns:
+            feature = dataset.features.get(column)
+            feature = getattr(feature, "feature", feature)  # of a list of classes
+            if isinstance(feature, ClassLabel) and feature.num_classes == num_classes:
+                return list(feature.names)
+    if config is not None:
+        return [str(config.id2label.get(k, k)) for k in range(num_classes)]
+    return [str(k) for k in range(num_classes)]
+
+
+def _num_classes(config: Any, labels: Tensor) -> int:
+    return int(labels.max()) + 1 if config is None else int(config.num_labels)

@@ -1,0 +1,68 @@
+"""Multi-label classification: a set of labels an example, binary cross-entropy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hf_otw.data import read_column
+from hf_otw.losses import ExampleLoss
+from hf_otw.tasks.base import LabelReader, Labels, LabelSource, Task
+from hf_otw.tasks.classification import class_names
+
+
+class MultiLabel(Task):
+    """A weight per example. An example counts to the rarest of its labels, so that balanced classes are balanced
+    towards rare labels; the label cost is the total variation of the sets, each a uniform distribution.
+    """
+
+    name = "multi_label"
+    losses = ("binary_cross_entropy",)
+
+    def fit(self, dataset: Any, source: LabelSource) -> LabelReader:
+        """Find which label of each example is the rarest; those without a label are a class of their own."""
+        y = _read(dataset, "train_dataset", source)  # (N, K)
+        names = [*class_names(source.config, dataset, source.columns, y.shape[1]), "(no label)"]
+        order = _with_none(y).sum(dim=0).argsort(stable=True)  # rarest first
+        found = _rarest(y, order).unique()
+        number = torch.full((len(names),), -1).index_put((found,), torch.arange(len(found)))
+
+        def read(other: Any, name: str) -> Labels:
+            multi_hot = _read(other, name, source)
+            sets = _with_none(multi_hot)
+            classes = number[_rarest(multi_hot, order)]
+            return Labels(classes, sets / (2 * sets.sum(dim=1, keepdim=True)))
+
+        return LabelReader([names[k] for k in found.tolist()], read)
+
+    def num_outputs(self, dataset: Any, source: LabelSource) -> int:
+        """One output a label."""
+        return _read(dataset, "train_dataset", source).shape[1]
+
+    def unit_losses(self, example_loss: ExampleLoss, logits: Tensor, labels: Tensor, class_prior: Tensor) -> Tensor:
+        """`(B, K), (B, K) -> (B,)`, the mean over the labels."""
+        return example_loss(logits, labels, class_prior)
+
+
+def _read(dataset: Any, name: str, source: LabelSource) -> Tensor:
+    column, values = read_column(dataset, name, source.columns)
+    y = torch.as_tensor(values)
+    width = getattr(source.config, "num_labels", None)
+    if y.ndim != 2 or (width is not None and y.shape[1] != width) or not ((y == 0) | (y == 1)).all():
+        raise ValueError(
+            f"Expected a multi-hot vector of {width or 'K'} zeros and ones per example in column {column!r} of "
+            f"{name}, got shape {tuple(y.shape)}. Encode each example's labels as such a vector of floats."
+        )
+    return y.double()
+
+
+def _with_none(y: Tensor) -> Tensor:
+    """One more column, 1 where an example has no label, shape `(N, K + 1)`."""
+    return torch.cat([y, (y.sum(dim=1, keepdim=True) == 0).to(y)], dim=1)
+
+
+def _rarest(y: Tensor, order: Tensor) -> Tensor:
+    """The first label in `order` that each example has, shape `(N,)`."""
+    return order[_with_none(y)[:, order].argmax(dim=1)]
