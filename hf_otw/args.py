@@ -166,6 +166,8 @@ class WeightingArguments:
         for name in open_names:
             setattr(self, name, chosen[name])
         self._check()
+        if "weighting" not in self._filled:  # else the task may choose another
+            self._check_combination()
 
     def resolve_task(self, task: Task) -> None:
         """Give the arguments that the user left open the values that suit a task.
@@ -190,6 +192,7 @@ class WeightingArguments:
                 f"{self.group_column!r}. Leave it out, or set weighting='column' with weights of your own."
             )
         self._check()
+        self._check_combination()
 
     def _check(self) -> None:
         if isinstance(self.feature_module, str):
@@ -210,7 +213,6 @@ class WeightingArguments:
             value = getattr(self, name)
             if value is not None and not (low <= value < high):
                 raise ValueError(f"Expected {low} <= {name} < {high}, got {value}. {remedy}")
-        self._check_combination()
 
     def _check_combination(self) -> None:
         """No argument may be set and then have no effect."""

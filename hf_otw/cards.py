@@ -6,7 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from transformers import PretrainedConfig, TrainerState, TrainingArguments
+from torch import nn
+from transformers import TrainerState, TrainingArguments
 
 from hf_otw.args import WeightingArguments
 from hf_otw.learn import WeightsResult
@@ -15,6 +16,18 @@ from hf_otw.presets import BASELINES
 from hf_otw.summary import METRICS
 from hf_otw.training_data import TrainingData
 
+_MODALITIES = {
+    "input_ids": "text",
+    "pixel_values": "image",
+    "input_values": "audio",
+    "input_features": "audio",
+}
+_TEXT_PIPELINES = {
+    "token_classification": "token-classification",
+    "causal_lm": "text-generation",
+    "masked_lm": "fill-mask",
+    "seq2seq_lm": "text2text-generation",
+}
 TRAINING = ("learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "seed")
 
 
@@ -41,7 +54,6 @@ def card_data(
         "class_totals": None if weights is None else [float(total) for total in weights.class_totals],
         "ot": last_metrics(state),
         "model_id": args.hub_model_id,
-        "pipeline_tag": "text-classification",
         "weights_learned": learned,
         "method": None if learned else f"Example weights: the baseline `{weighting.weighting}`; nothing was learned.",
         "meta_size": None if data.meta is None else len(data.meta),
@@ -75,8 +87,17 @@ def settings(args: TrainingArguments, weighting: WeightingArguments) -> dict[str
     return {name: str(value) for name, value in {**shown, **trained, **steps}.items() if value is not None}
 
 
+def pipeline_tag(model: nn.Module, task: str) -> str | None:
+    """What the Hub calls a model of this task and input; None where it has no pipeline, as for a plain module."""
+    modality = _MODALITIES.get(getattr(model, "main_input_name", None))
+    if modality == "text" and task in _TEXT_PIPELINES:
+        return _TEXT_PIPELINES[task]
+    return None if modality is None or task in _TEXT_PIPELINES else f"{modality}-classification"
+
+
 def card_fields(
-    config: PretrainedConfig | None,
+    model: nn.Module,
+    task: str,
     *,
     language: str | list[str] | None = None,
     license: str | None = None,
@@ -90,13 +111,14 @@ def card_fields(
     **results: Any,
 ) -> dict[str, Any]:
     """Translate the arguments of `Trainer.create_model_card` to fields of `CardData`; `results` are such fields."""
+    base_model = getattr(getattr(model, "config", None), "_name_or_path", None)
     return {
         "language": language,
         "license": license,
         "tags": [tags] if isinstance(tags, str) else tags,
         "model_name": model_name,
-        "base_model": finetuned_from or (config._name_or_path if config is not None else None) or None,
-        "pipeline_tag": _first(tasks),
+        "base_model": finetuned_from or base_model or None,
+        "pipeline_tag": _first(tasks) or pipeline_tag(model, task),
         "dataset_id": _first(dataset_tags),
         "dataset_name": _first(dataset),
         "dataset_split": _first(dataset_args),

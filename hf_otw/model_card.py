@@ -198,7 +198,7 @@ def _intro(data: CardData) -> str:
     if hub_id:
         model = f"[{_text(hub_id)}](https://huggingface.co/{hub_id}), fine-tuned"
     else:
-        model = f"{_text(Path(data.base_model).name)}, fine-tuned" if data.base_model else "A classifier, trained"
+        model = f"{_text(Path(data.base_model).name)}, fine-tuned" if data.base_model else "A model, trained"
     dataset = _text(data.dataset_name or data.dataset_id or "")
     place = f" on {dataset}" if dataset else ""
     return f"{model}{place} with hf_otw, which weights training examples for imbalanced and imperfect data."
@@ -207,7 +207,7 @@ def _intro(data: CardData) -> str:
 def _use(data: CardData) -> str | None:
     if data.model_id is None or data.pipeline_tag is None:
         return None
-    call = f'classifier = pipeline("{data.pipeline_tag}", model="{data.model_id}")'
+    call = f'model = pipeline("{data.pipeline_tag}", model="{data.model_id}")'
     return f"from transformers import pipeline\n\n{call}"
 
 

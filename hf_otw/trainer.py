@@ -275,7 +275,7 @@ class OTWeightedTrainer(Trainer):
         if not self.is_weighted or self._data is None:
             super().create_model_card(**card)
         elif self.is_world_process_zero():
-            given = card_fields(getattr(self.accelerator.unwrap_model(self.model), "config", None), **card)
+            given = card_fields(self.accelerator.unwrap_model(self.model), self._task.name, **card)
             save_card(
                 self.args, self.weighting_args, self.state, self._data, self._session and self.weights, given=given
             )

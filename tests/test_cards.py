@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub import ModelCard
 
 from hf_otw import OTWeightedTrainer
+from hf_otw.cards import pipeline_tag
 from tests.toys import toy_dataset, toy_trainer
 
 
@@ -51,3 +53,23 @@ def test_card_takes_the_metrics_of_the_latest_evaluation(tmp_path: Path) -> None
 def test_passthrough_writes_the_stock_card(tmp_path: Path) -> None:
     trained(tmp_path, weighting="none").create_model_card(model_name="toy")
     assert "hf_otw" not in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "task", "tag"),
+    [
+        ("input_ids", "single_label", "text-classification"),
+        ("input_ids", "token_classification", "token-classification"),
+        ("input_ids", "causal_lm", "text-generation"),
+        ("pixel_values", "multi_label", "image-classification"),
+        ("input_values", "single_label", "audio-classification"),
+        ("input_features", "seq2seq_lm", None),
+        (None, "single_label", None),
+    ],
+)
+def test_the_hub_is_told_what_the_model_is_for(inputs: str | None, task: str, tag: str | None) -> None:
+    """Kills: every model called a text classifier."""
+    net = torch.nn.Linear(2, 2)
+    if inputs is not None:
+        net.main_input_name = inputs
+    assert pipeline_tag(net, task) == tag

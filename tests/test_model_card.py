@@ -85,7 +85,7 @@ Reuters R8 with hf_otw, which weights training examples for imbalanced and imper
 ```python
 from transformers import pipeline
 
-classifier = pipeline("text-classification", model="someone/r8-otw")
+model = pipeline("text-classification", model="someone/r8-otw")
 ```
 
 The example weights act during training only: the model is an ordinary transformers model.
@@ -162,7 +162,7 @@ tags:
 
 # bare
 
-A classifier, trained with hf_otw, which weights training examples for imbalanced and imperfect data.
+A model, trained with hf_otw, which weights training examples for imbalanced and imperfect data.
 
 ## Training data
 
