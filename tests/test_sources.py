@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 from datasets import ClassLabel, Value
 
-from recipes import sources
-from recipes.sources import PackagedFile, Row, load_reuters, locate, minilm_path, to_dataset_dict, without_copies
+from recipes.sources import (
+    PackagedFile,
+    Row,
+    load_reuters,
+    locate,
+    minilm_path,
+    orange,
+    to_dataset_dict,
+    without_copies,
+)
 
 # Rows before deduplication: the published counts. After: counted with a few lines of their own, apart from the loader.
 COUNTS = [
@@ -147,6 +155,6 @@ def test_locate_says_what_is_wrong_and_what_to_do(change, error, message):
 def test_file_with_another_header(tmp_path, monkeypatch):
     path = tmp_path / "other.tab"
     path.write_text("Category\tText\nearn\tprofit rose\n", encoding="utf-8")
-    monkeypatch.setattr(sources, "locate", lambda wanted: path)
+    monkeypatch.setattr(orange, "locate", lambda wanted: path)
     with pytest.raises(ValueError, match=r"Expected .*other\.tab to begin with the lines .*, got .*earn"):
         load_reuters("r8")
