@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -35,13 +37,26 @@ def running_statistics_kept(model: nn.Module) -> Iterator[None]:
     Running statistics describe the training set; a small meta batch with balanced classes would bend them.
     """
     tracking = [m for m in model.modules() if isinstance(m, _NormBase) and m.training and m.track_running_stats]
+    buffers = [(m.running_mean, m.running_var) for m in tracking]
     for module in tracking:
-        module.track_running_stats = False
+        module.track_running_stats, module.running_mean, module.running_var = False, None, None
     try:
         yield
     finally:
-        for module in tracking:
-            module.track_running_stats = True
+        for module, (mean, var) in zip(tracking, buffers, strict=True):
+            module.track_running_stats, module.running_mean, module.running_var = True, mean, var
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """Leave the global random states as they were: some models and transforms draw even in evaluation."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
 
 
 @dataclass(frozen=True)
@@ -49,7 +64,7 @@ class Encoder:
     """From data sets to features.
 
     Forward passes go through the model as wrapped for training (sharded parameters need it), in evaluation mode: no
-    dropout, no running statistics, and no number drawn from the global random state.
+    dropout, no running statistics, and the global random states as they were.
 
     Attributes:
         head_input: listens to the head.
@@ -74,7 +89,7 @@ class Encoder:
         """Return the features of a whole data set, shape `(U, D)`, in its order."""
         loader = DataLoader(dataset, batch_size=self.batch_size, collate_fn=self.collate, generator=torch.Generator())
         features = []
-        with evaluating(model):
+        with evaluating(model), random_state_kept():
             for batch in loader:
                 inputs = self.prepare(batch)
                 labels = inputs.pop(self.label_name, None)

@@ -11,7 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
+#: Their input is `(B, D, ...)`, not `(B, ..., D)`.
+_CHANNELS_FIRST = (_ConvNd, _BatchNorm)
 #: From a module's input to one feature per unit, `(U, D)`.
 Pool = Callable[[Tensor], Tensor]
 
@@ -78,12 +82,23 @@ class HeadInput:
         self.detach = False
         self.widths: tuple[int, ...] = ()
         self._latest: list[Tensor | None] = [None] * len(heads)
-        self._handles = [head.register_forward_pre_hook(self._keeper(k)) for k, head in enumerate(heads)]
+        self._handles = [
+            head.register_forward_pre_hook(self._keeper(k), with_kwargs=True) for k, head in enumerate(heads)
+        ]
 
-    def _keeper(self, k: int) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...] | None]:
-        def keep(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            self._latest[k] = args[0].detach()
-            return (args[0].detach(), *args[1:]) if self.detach else None
+    def _keeper(self, k: int) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], tuple[Any, Any] | None]:
+        def keep(
+            module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+            # The first input, however it is passed.
+            name = None if args else next(iter(kwargs), None)
+            if not args and name is None:
+                return None
+            z = (args[0] if args else kwargs[name]).detach()
+            self._latest[k] = z.flatten(2).mean(dim=2) if isinstance(module, _CHANNELS_FIRST) and z.ndim > 2 else z
+            if not self.detach:
+                return None
+            return ((z, *args[1:]), kwargs) if args else (args, kwargs | {name: z})
 
         return keep
 

@@ -19,19 +19,17 @@ def row_hashes(dataset: Any, like: Any = None) -> np.ndarray | None:
     """A 64-bit hash of each row's inputs, shape `(N,)`, or None where the columns cannot be read (not a
     `datasets.Dataset`).
 
-    Strings, numbers and lists of integers are hashed. Only columns that `like` has too are used, so that hashes of two
-    sets compare.
+    Only columns that `like` has too are used, so that hashes of two sets compare. None as well where an input column
+    has a type that cannot be hashed: the others alone would call rows equal that are not.
     """
     if not isinstance(dataset, Dataset) or (like is not None and not isinstance(like, Dataset)):
         return None
     names = [c for c in dataset.column_names if c not in NOT_INPUTS and (like is None or c in like.column_names)]
-    table = dataset.with_format("arrow")[:] if len(dataset) else None
-    out: np.ndarray | None = None
-    for name in sorted(names):
-        hashes = None if table is None else _column_hashes(table[name].combine_chunks())
-        if hashes is not None:
-            out = hashes if out is None else _mix(out) ^ hashes
-    return out
+    if not names or not len(dataset):
+        return None
+    table = dataset.with_format("arrow")[:]
+    parts = [_hashes(_one_array(table[name])) for name in sorted(names)]
+    return None if any(part is None for part in parts) else _in_order(parts, len(dataset))
 
 
 def count_overlap(dataset: Any, other: Any) -> int:
@@ -46,32 +44,56 @@ def remove_overlap(dataset: Dataset, other: Dataset) -> Dataset:
     return dataset if mine is None or theirs is None else dataset.select(np.flatnonzero(~np.isin(mine, theirs)))
 
 
-def _column_hashes(column: pa.Array | pa.ChunkedArray) -> np.ndarray | None:
-    if isinstance(column, pa.ChunkedArray):  # combine_chunks of an old pyarrow
-        column = pa.concat_arrays(column.chunks)
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    whole = column.combine_chunks()
+    return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole  # of an old pyarrow
+
+
+def _hashes(column: pa.Array) -> np.ndarray | None:
+    """A 64-bit hash of each value, shape `(N,)`, or None for a type that has none."""
     kind = column.type
+    if isinstance(column, pa.ExtensionArray):
+        return _hashes(column.storage)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         unique = pc.dictionary_encode(column)
-        codes = np.array([_string_hash(text) for text in unique.dictionary.to_pylist()] + [0], dtype=np.uint64)
+        codes = np.array([_bytes_hash(text.encode()) for text in unique.dictionary.to_pylist()] + [0], dtype=np.uint64)
         return codes[np.asarray(unique.indices.fill_null(len(codes) - 1))]
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return _mix(np.asarray(column.fill_null(0)).astype(np.float64).view(np.uint64))
-    if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and pa.types.is_integer(kind.value_type):
-        offsets = np.asarray(column.offsets)
-        flat = np.asarray(column.values.fill_null(0)).astype(np.int64).view(np.uint64)
-        lengths = np.diff(offsets)
-        flat = flat[offsets[0] : offsets[-1]]
-        place = np.arange(len(flat), dtype=np.uint64) - np.repeat(offsets[:-1] - offsets[0], lengths).astype(np.uint64)
-        terms = _mix(flat + _mix(place))
-        sums = np.concatenate([[np.uint64(0)], np.cumsum(terms, dtype=np.uint64)])
-        ends = offsets - offsets[0]
-        return sums[ends[1:]] - sums[ends[:-1]]
-    return None
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return np.array([_bytes_hash(value.as_py() or b"") for value in column], dtype=np.uint64)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        numbers = column.cast(pa.float64(), safe=False).fill_null(0)
+        return _mix(np.asarray(numbers).view(np.uint64))
+    if pa.types.is_struct(kind):
+        # An image is its bytes, or its path where there are none.
+        parts = [_hashes(pc.struct_field(column, k)) for k in range(kind.num_fields)]
+        return None if any(part is None for part in parts) else _in_order(parts, len(column))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _list_hashes(column)
+    return np.zeros(len(column), dtype=np.uint64) if pa.types.is_null(kind) else None
 
 
-def _string_hash(text: str) -> int:
+def _list_hashes(column: pa.Array) -> np.ndarray | None:
+    """Hash of each list: the sum over its values of a hash of value and place."""
+    values = _hashes(pc.list_flatten(column))
+    if values is None:
+        return None
+    lengths = np.asarray(pc.list_value_length(column).fill_null(0)).astype(np.int64)
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    place = np.arange(len(values), dtype=np.uint64) - np.repeat(ends[:-1], lengths).astype(np.uint64)
+    sums = np.concatenate([[np.uint64(0)], np.cumsum(_mix(values + _mix(place)), dtype=np.uint64)])
+    return sums[ends[1:]] - sums[ends[:-1]] + _mix(lengths.astype(np.uint64))
+
+
+def _in_order(parts: list[np.ndarray], rows: int) -> np.ndarray:
+    out = np.zeros(rows, dtype=np.uint64)
+    for part in parts:
+        out = _mix(out) ^ part
+    return out
+
+
+def _bytes_hash(content: bytes) -> int:
     # Not the built-in `hash`: it is salted per process, and ranks must agree.
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
 
 
 def _mix(values: np.ndarray) -> np.ndarray:

@@ -13,7 +13,8 @@ def one_vector(z: Tensor, inputs: Mapping[str, Any], pad_token_id: int | None) -
     """One vector per example, shape `(B, D)`.
 
     Vectors stay as they are; of a decoder's tokens it is the last that is not padding, whose logits the head returns;
-    patches, frames and pixels are averaged.
+    patches, frames and pixels are averaged, without those that an `attention_mask` of their number leaves out. (Frames
+    of audio have none: batch clips of one length, or take features from a module behind the model's own pooling.)
 
     Shape:
         - z: `(B, D)`, `(B, T, D)`, or a feature map `(B, D, H, W)`.
@@ -32,8 +33,15 @@ def one_vector(z: Tensor, inputs: Mapping[str, Any], pad_token_id: int | None) -
         )
     ids = inputs.get("input_ids")
     if ids is None or ids.shape != z.shape[:2]:
-        return z.mean(dim=1)
+        return _masked_mean(z, inputs.get("attention_mask"))
     return z[torch.arange(len(z), device=z.device), last_token(ids, pad_token_id)]
+
+
+def _masked_mean(z: Tensor, mask: Tensor | None) -> Tensor:
+    if mask is None or mask.shape != z.shape[:2]:
+        return z.mean(dim=1)
+    share = mask.to(z.dtype)[..., None]  # (B, T, 1)
+    return (z * share).sum(dim=1) / share.sum(dim=1).clamp_min(1)
 
 
 def last_token(ids: Tensor, pad_token_id: int | None) -> Tensor:

@@ -118,6 +118,7 @@ def prepare_data(
         TypeError, ValueError: data that cannot be weighted; see the messages.
     """
     data_module.check_dataset(train_dataset, "train_dataset")
+    config = config if hasattr(config, "num_labels") else None  # a module's own, which says nothing of classes
     source = LabelSource((*label_names, "label", "labels"), config, options.group_column, options.label_bins)
     reader = task.fit(train_dataset, source)
     labels = reader.read(train_dataset, "train_dataset")

@@ -56,9 +56,8 @@ def class_names(config: Any, dataset: Any, columns: Any, num_classes: int) -> li
             feature = getattr(feature, "feature", feature)  # of a list of classes
             if isinstance(feature, ClassLabel) and feature.num_classes == num_classes:
                 return list(feature.names)
-    if config is not None:
-        return [str(config.id2label.get(k, k)) for k in range(num_classes)]
-    return [str(k) for k in range(num_classes)]
+    known = getattr(config, "id2label", None) or {}
+    return [str(known.get(k, k)) for k in range(num_classes)]
 
 
 def _num_classes(config: Any, labels: Tensor) -> int:

@@ -1,0 +1,262 @@
+"""A recipe is a YAML file: read strictly into dataclasses, so that a typing error is an error and not a default.
+
+`extends: base.yaml` (same folder, one level) keeps what the variants of a folder share in one place. Everything under
+`arguments` is a field of `OTWeightedTrainingArguments`; defaults are not repeated.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import difflib
+import re
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from hf_otw import OTWeightedTrainingArguments
+
+ROOT = Path(__file__).parent
+VARIANTS = ("plain", "class_balanced", "paper", "ot")
+#: Arguments that the runner sets, and what to write instead.
+RESERVED = {"seed": "`seed:` at the top level", "output_dir": "`--output-dir` on the command line"}
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """Where rows come from.
+
+    Attributes:
+        packaged: key of `recipes.sources.SOURCES`; needs no network.
+        hub: name on the Hugging Face Hub, for `--source hub`.
+        hub_config: its configuration.
+        columns: column on the hub -> our column.
+        train_split, test_split: splits on the hub.
+    """
+
+    packaged: str | None = None
+    hub: str | None = None
+    hub_config: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    train_split: str = "train"
+    test_split: str = "test"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is done to the training rows, with a fixed seed; `max_test` is the only one that touches the test rows.
+
+    Attributes:
+        imbalance_factor: largest over smallest class of an exponential profile, classes in label order.
+        label_noise: share of training labels that are replaced by another class. The meta set stays clean.
+        noise_kind: how the other class is drawn.
+        max_train_per_class, max_train, max_test: caps.
+    """
+
+    imbalance_factor: float | None = None
+    label_noise: float = 0.0
+    noise_kind: Literal["uniform"] = "uniform"
+    max_train_per_class: int | None = None
+    max_train: int | None = None
+    max_test: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A key of `recipes.models.MODELS` and what to build it with. The model decides the pipeline."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run, fully described.
+
+    Attributes:
+        shows: what the recipe is for, in one sentence.
+        needs: what it takes beyond a CPU and the packaged data.
+    """
+
+    shows: str
+    source: SourceConfig
+    model: ModelConfig
+    arguments: dict[str, Any]
+    data: DataConfig = field(default_factory=DataConfig)
+    seed: int = 0
+    needs: list[Literal["accelerator", "download"]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain containers, defaults included: what results record."""
+        return dataclasses.asdict(self)
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        path: of the YAML file.
+        overrides: `key.key=value`, the value in YAML.
+
+    Raises:
+        ValueError: an unknown key (with the closest known one), a value of the wrong type, a bad `extends`.
+    """
+    path = Path(path)
+    merged = read_yaml(path)
+    base = merged.pop("extends", None)
+    if base is not None:
+        parent = read_yaml(path.parent / check_base(base, path))
+        if "extends" in parent:
+            raise ValueError(f"Expected {base} to extend nothing, but it does: `extends` goes one level. Merge them.")
+        merged = merge(parent, merged)
+    for override in overrides:
+        merged = merge(merged, parse_override(override))
+    recipe = build(Recipe, merged, str(path))
+    check_arguments(recipe.arguments, str(path))
+    if recipe.source.packaged is None and recipe.source.hub is None:
+        raise ValueError(f"Expected `source.packaged` or `source.hub` in {path}, got neither. Name where rows are.")
+    return recipe
+
+
+def recipe_paths(root: Path = ROOT) -> list[Path]:
+    """Every recipe of the folder: `<dataset>/<model>/<variant>.yaml`, without the files that are extended."""
+    return [path for path in sorted(root.glob("*/*/*.yaml")) if path.stem != "base"]
+
+
+def recipe_name(path: str | Path) -> str:
+    """`dataset/model/variant`, the last three parts of its path."""
+    return "/".join(Path(path).resolve().with_suffix("").parts[-3:])
+
+
+class Loader(yaml.SafeLoader):
+    """YAML with the floats of its version 1.2 (`1e-4` is one) and without repeated keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuse a key that comes twice: the first one would be lost in silence."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if twice:
+            raise ValueError(f"Expected each key once, got {', '.join(twice)} twice{node.start_mark}. Remove one.")
+        return super().construct_mapping(node, deep)
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read the mapping of one file."""
+    if not path.is_file():
+        raise ValueError(f"Expected a recipe at {path}, found no file. The recipes are recipes/*/*/*.yaml.")
+    found = yaml.load(path.read_text(encoding="utf-8"), Loader)
+    if not isinstance(found, dict):
+        raise ValueError(f"Expected a mapping in {path}, got {type(found).__name__}. Begin with `shows: ...`.")
+    return found
+
+
+def check_base(base: Any, path: Path) -> str:
+    """`extends` names a file of the same folder."""
+    if not isinstance(base, str) or Path(base).name != base:
+        raise ValueError(f"Expected `extends` in {path} to name a file beside it, got {base!r}. Use base.yaml.")
+    return base
+
+
+def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings key by key, at any depth; anything else from `top`, which wins."""
+    merged = dict(copy.deepcopy(dict(base)))
+    for key, value in top.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else copy.deepcopy(value)
+    return merged
+
+
+def parse_override(text: str) -> dict[str, Any]:
+    """`a.b=3` -> `{"a": {"b": 3}}`."""
+    key, equals, value = text.partition("=")
+    if not equals or not all(key.split(".")):
+        raise ValueError(f"Expected an override like arguments.max_steps=10, got {text!r}.")
+    found: Any = yaml.load(value, Loader)
+    for part in reversed(key.split(".")):
+        found = {part: found}
+    return found
+
+
+def build(kind: type, values: Any, where: str) -> Any:
+    """Make a dataclass of a mapping.
+
+    Raises:
+        ValueError: not a mapping, an unknown or missing key, a value of the wrong type.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"Expected a mapping at {where}, got {values!r}. Write its keys on lines of their own.")
+    hints = get_type_hints(kind)
+    check_keys(values, hints, where)
+    missing = [f.name for f in dataclasses.fields(kind) if f.name not in values and is_required(f)]
+    if missing:
+        raise ValueError(f"Expected {', '.join(map(repr, missing))} in {where}, got {sorted(values)}. Add it.")
+    made = {}
+    for name, value in values.items():
+        hint, place = hints[name], f"{where}: {name}"
+        made[name] = build(hint, value, place) if dataclasses.is_dataclass(hint) else check_type(value, hint, place)
+    return kind(**made)
+
+
+def is_required(f: dataclasses.Field) -> bool:
+    """A field without a default."""
+    return f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+
+
+def check_keys(found: Iterable[Any], known: Iterable[str], where: str) -> None:
+    """Raise a ValueError that names the closest known key for one that is unknown."""
+    known = list(known)
+    for key in found:
+        if key not in known:
+            close = difflib.get_close_matches(str(key), known, n=1)
+            remedy = f"Did you mean {close[0]!r}?" if close else f"Known are {', '.join(sorted(known)[:20])}."
+            raise ValueError(f"Expected a known key in {where}, got {key!r}. {remedy}")
+
+
+def check_arguments(arguments: Mapping[str, Any], where: str) -> None:
+    """Every key is a field of `OTWeightedTrainingArguments`, every value of its type."""
+    hints = get_type_hints(OTWeightedTrainingArguments)
+    names = [f.name for f in dataclasses.fields(OTWeightedTrainingArguments) if f.init]
+    check_keys(arguments, names, f"{where}: arguments")
+    for name, value in arguments.items():
+        if name in RESERVED:
+            raise ValueError(f"Expected no {name!r} under arguments in {where}, got {value!r}. Use {RESERVED[name]}.")
+        check_type(value, hints[name], f"{where}: arguments.{name}")
+
+
+def check_type(value: Any, hint: Any, where: str) -> Any:
+    """Return the value, or raise a ValueError where it is not of the type that the field declares."""
+    if not fits(value, hint):
+        wanted = getattr(hint, "__name__", None) if get_origin(hint) is None else str(hint).replace("typing.", "")
+        raise ValueError(
+            f"Expected {wanted or hint} at {where}, got {value!r} ({type(value).__name__}). Change the value (a word "
+            'such as "no" needs quotes in YAML).'
+        )
+    return value
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Is a YAML value of a declared type? Types that YAML cannot write (enumerations) take their name, a string."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if origin in (Union, types.UnionType):
+        return any(fits(value, part) for part in inner)
+    if origin is Literal:
+        return value in inner
+    if hint is list or origin is list:
+        return isinstance(value, list) and (not inner or all(fits(item, inner[0]) for item in value))
+    if hint is dict or origin is dict:
+        return isinstance(value, dict) and (not inner or all(fits(item, inner[1]) for item in value.values()))
+    if hint in (int, float):
+        numbers = (int,) if hint is int else (int, float)
+        return isinstance(value, numbers) and not isinstance(value, bool)
+    return isinstance(value, hint if hint in (bool, str, type(None)) else str)

@@ -1,0 +1,27 @@
+"""Pipelines: raw rows to model inputs, one small file per modality."""
+
+from __future__ import annotations
+
+from recipes.pipelines.audio import prepare_audio
+from recipes.pipelines.base import Facts, Pipeline, Prepared, Splits
+from recipes.pipelines.image import prepare_images
+from recipes.pipelines.image_text import prepare_image_text
+from recipes.pipelines.language import prepare_language
+from recipes.pipelines.points import prepare_points
+from recipes.pipelines.tabular import prepare_table
+from recipes.pipelines.text import prepare_keywords, prepare_text
+from recipes.pipelines.tokens import prepare_tokens
+
+__all__ = ["PIPELINES", "Facts", "Pipeline", "Prepared", "Splits"]
+
+PIPELINES: dict[str, Pipeline] = {
+    "audio": prepare_audio,
+    "image": prepare_images,
+    "image_text": prepare_image_text,
+    "keywords": prepare_keywords,
+    "language": prepare_language,
+    "points": prepare_points,
+    "tabular": prepare_table,
+    "text": prepare_text,
+    "tokens": prepare_tokens,
+}
