@@ -21,6 +21,7 @@ from hf_otw.overlap import count_overlap
 from hf_otw.presets import BASELINES
 from hf_otw.target import check_classes
 from hf_otw.tasks import LabelReader, Labels, LabelSource, Task
+from hf_otw.tasks.base import join_rare
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,9 @@ def rarest_class(labels: Labels, num_classes: int) -> Tensor:
     rank = torch.bincount(labels.classes, minlength=num_classes).argsort(stable=True).argsort()
     example = torch.arange(len(labels.counts)).repeat_interleave(labels.counts)
     lowest = torch.full((len(labels.counts),), num_classes).scatter_reduce(0, example, rank[labels.classes], "amin")
-    return rank.argsort()[lowest]
+    found = rank.argsort()[lowest]
+    number, kept = join_rare(found, num_classes)
+    return torch.tensor(kept)[number[found]]
 
 
 def _meta_set(dataset: Any, reader: LabelReader, name: str) -> MetaSet:

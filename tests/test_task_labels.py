@@ -33,8 +33,9 @@ from hf_otw.tasks import (
     TokenSequences,
     find_task,
 )
+from hf_otw.tasks.base import SMALLEST_CLASS, join_rare
 from hf_otw.tasks.choose import _infer
-from hf_otw.tasks.regression import SMALLEST_BIN, bin_edges
+from hf_otw.tasks.regression import bin_edges
 from hf_otw.training_data import TrainingData
 from hf_otw.types import Measure
 from tests.task_toys import BERT, CASES, task_model
@@ -221,7 +222,7 @@ def test_bins_hold_enough_and_ascend(values, bins):
     assert len(edges) < bins
     counts = torch.bincount(torch.bucketize(y, edges, right=True), minlength=len(edges) + 1)
     assert counts.sum() == len(values)
-    assert len(edges) == 0 or counts.min() >= SMALLEST_BIN
+    assert len(edges) == 0 or counts.min() >= SMALLEST_CLASS
     assert (edges.diff() > 0).all()
 
 
@@ -332,3 +333,10 @@ def test_every_named_task_is_an_argument():
     from hf_otw.args import TASKS as NAMES
 
     assert set(NAMES) == set(TASKS)
+
+
+def test_classes_too_small_to_split_join_the_largest():
+    """One sentence without a capital must not stop a training."""
+    number, kept = join_rare(torch.tensor([0] * 5 + [1] + [2] * 9 + [3] * 4), 5)
+    assert kept == [0, 2, 3]
+    assert number.tolist() == [0, 1, 1, 2, 1]

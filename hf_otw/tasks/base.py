@@ -14,6 +14,8 @@ from hf_otw.losses import ExampleLoss
 from hf_otw.pooling import one_vector
 
 IGNORED = -100
+#: Half of a class is split off for the meta set: one with fewer examples cannot give any.
+SMALLEST_CLASS = 4
 
 #: Where a loss has no term for the class prior, the weights alone have to balance the classes; half of the examples'
 #: worth may be spent on that.
@@ -112,6 +114,19 @@ class Task(ABC):
     def pool(self, z: Tensor, labels: Tensor, inputs: Mapping[str, Any], pad_token_id: int | None) -> Tensor:
         """One feature per unit, shape `(U, D)`, from the head's input `z`."""
         return one_vector(z, inputs, pad_token_id)
+
+
+def join_rare(classes: Tensor, num_classes: int) -> tuple[Tensor, list[int]]:
+    """Classes that were made from labels, not given, need not be kept: too small ones join the largest.
+
+    Shape:
+        - classes: `(N,)`; returns the new number of each class, `(K,)`, and the classes that are left, in order.
+    """
+    counts = torch.bincount(classes, minlength=num_classes)
+    kept = counts >= SMALLEST_CLASS
+    kept = kept if kept.any() else counts > 0
+    number = kept.cumsum(0) - 1
+    return torch.where(kept, number, number[counts.argmax()]), kept.nonzero().flatten().tolist()
 
 
 def token_losses(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hf_otw.data import read_column
 from hf_otw.losses import ExampleLoss
-from hf_otw.tasks.base import LabelReader, Labels, LabelSource, Task
+from hf_otw.tasks.base import LabelReader, Labels, LabelSource, Task, join_rare
 from hf_otw.tasks.classification import class_names
 
 
@@ -26,8 +26,7 @@ class MultiLabel(Task):
         y = _read(dataset, "train_dataset", source)  # (N, K)
         names = [*class_names(source.config, dataset, source.columns, y.shape[1]), "(no label)"]
         order = _with_none(y).sum(dim=0).argsort(stable=True)  # rarest first
-        found = _rarest(y, order).unique()
-        number = torch.full((len(names),), -1).index_put((found,), torch.arange(len(found)))
+        number, kept = join_rare(_rarest(y, order), len(names))
 
         def read(other: Any, name: str) -> Labels:
             multi_hot = _read(other, name, source)
@@ -35,7 +34,7 @@ class MultiLabel(Task):
             classes = number[_rarest(multi_hot, order)]
             return Labels(classes, sets / (2 * sets.sum(dim=1, keepdim=True)))
 
-        return LabelReader([names[k] for k in found.tolist()], read)
+        return LabelReader([names[k] for k in kept], read)
 
     def num_outputs(self, dataset: Any, source: LabelSource) -> int:
         """One output a label."""

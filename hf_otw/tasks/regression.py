@@ -9,10 +9,8 @@ from torch import Tensor
 
 from hf_otw.data import read_column
 from hf_otw.losses import ExampleLoss
-from hf_otw.tasks.base import LabelReader, Labels, LabelSource, Task
+from hf_otw.tasks.base import SMALLEST_CLASS, LabelReader, Labels, LabelSource, Task
 from hf_otw.tasks.groups import fit_groups
-
-SMALLEST_BIN = 4
 
 
 class Regression(Task):
@@ -49,7 +47,7 @@ class Regression(Task):
 
 
 def bin_edges(values: Tensor, bins: int) -> Tensor:
-    """Inner edges of intervals of equal width, ascending; every interval keeps at least `SMALLEST_BIN` of `values`.
+    """Inner edges of intervals of equal width, ascending; every interval keeps at least `SMALLEST_CLASS` of `values`.
 
     Shape:
         - values: `(N,)`.
@@ -61,7 +59,7 @@ def bin_edges(values: Tensor, bins: int) -> Tensor:
         below = values < edge
         if kept:
             below &= values >= kept[-1]
-        if below.sum() >= SMALLEST_BIN and (values >= edge).sum() >= SMALLEST_BIN:
+        if below.sum() >= SMALLEST_CLASS and (values >= edge).sum() >= SMALLEST_CLASS:
             kept.append(edge)
     return torch.stack(kept) if kept else values.new_empty(0)
 

@@ -18,6 +18,7 @@ from hf_otw.tasks.base import (
     Labels,
     LabelSource,
     Task,
+    join_rare,
     mean_over_tokens,
     sum_per_sequence,
     token_losses,
@@ -43,13 +44,12 @@ class TokenSequences(Task):
         tokens, _ = _read(dataset, "train_dataset", source)
         names = class_names(source.config, dataset, source.columns, self.num_outputs(dataset, source))
         rank = torch.bincount(tokens, minlength=len(names)).argsort(stable=True).argsort()  # 0 for the rarest
-        found = _rarest(*_read(dataset, "train_dataset", source), rank).unique()
-        number = torch.full((len(names),), -1).index_put((found,), torch.arange(len(found)))
+        number, kept = join_rare(_rarest(*_read(dataset, "train_dataset", source), rank), len(names))
 
         def read(other: Any, name: str) -> Labels:
             return Labels(number[_rarest(*_read(other, name, source), rank)])
 
-        return LabelReader([names[k] for k in found.tolist()], read)
+        return LabelReader([names[k] for k in kept], read)
 
     def num_outputs(self, dataset: Any, source: LabelSource) -> int:
         """One output a class."""
