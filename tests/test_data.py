@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 
 import datasets
 import numpy as np
@@ -78,9 +79,25 @@ def test_no_collision_among_near_neighbours():
     assert len(np.unique(row_hashes(data))) == len(rows) == 27_930
 
 
+def test_images_spectra_and_maps_are_told_apart():
+    """Bytes, floats in lists, lists in lists. Kills: a column that is left out, so that the rest decides."""
+    columns = {
+        "image": [{"bytes": b"ab", "path": None}, {"bytes": b"ac", "path": None}],
+        "audio": [[0.5, 0.25], [0.5, 0.125]],
+        "pixels": [[[1, 2], [3, 4]], [[1, 2], [4, 3]]],
+    }
+    for values in columns.values():
+        data = Dataset.from_dict({"x": values, "prompt": ["same", "same"]})
+        assert len(set(row_hashes(data).tolist())) == 2
+        assert count_overlap(data, data) == 2
+    fixed = Dataset.from_dict({"x": columns["pixels"]}, datasets.Features({"x": datasets.Array2D((2, 2), "uint8")}))
+    assert len(set(row_hashes(fixed).tolist())) == 2
+
+
 def test_unreadable_columns():
-    """Only what can be hashed counts; with nothing left there is no answer, and no error."""
-    data = Dataset.from_dict({"x": [[[1.0]], [[2.0]]], "label": [0, 1]})
+    """A column that cannot be hashed leaves no answer, and no error: the others alone may call rows equal."""
+    moments = [datetime(2026, 1, 1), datetime(2026, 1, 2)]
+    data = Dataset.from_dict({"x": moments, "prompt": ["same", "same"], "label": [0, 1]})
     assert row_hashes(data) is None
     assert count_overlap(data, data) == 0
     assert remove_overlap(data, data) is data
