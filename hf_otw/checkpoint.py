@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+logger = logging.getLogger(__name__)
 
 TENSORS, HEADER = "otw_state.safetensors", "otw_state.json"
 VERSION = 1
@@ -53,3 +57,12 @@ def load_state(folder: str | Path, header: dict[str, Any]) -> dict[str, Tensor] 
                 f"weighting or version. {remedy}"
             )
     return tensors
+
+
+def restore(load: Callable[[dict[str, Tensor]], None], folder: str | Path, header: dict[str, Any]) -> None:
+    """Give what a checkpoint holds to `load`, or warn that it holds nothing: see `load_state`."""
+    state = load_state(folder, header)
+    if state is None:
+        logger.warning("No example weights (otw_state.*) in %s: they are learned anew from its model.", folder)
+    else:
+        load(state)

@@ -9,14 +9,14 @@ different classes, which vanishes as the number of classes grows. Ours is 1. Pas
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hf_otw.types import Cost, Measure
+from hf_otw.types import Cost, Measure, Shard
 
 BLOCK_ROWS = 8192
 CACHE_BYTES = 2**30
@@ -97,25 +97,26 @@ class Standardizer:
     scale: Tensor
 
     @classmethod
-    def fit(cls, features: Tensor) -> Standardizer:
-        """Measure `features`, shape `(n, D)`.
+    def fit(cls, features: Tensor, shard: Shard | None = None) -> Standardizer:
+        """Measure `features`, shape `(n, D)`, or the rows of `shard` of them.
 
         Raises:
             ValueError: features that are not finite, or all equal (no transport can tell such rows apart).
         """
-        if not torch.isfinite(features).all():
-            bad = int((~torch.isfinite(features)).any(dim=1).sum())
+        n, total, largest = _over_all(features, shard)
+        bad = int(total((~torch.isfinite(features)).any(dim=1).sum()))
+        if bad:  # on one process or another: all of them raise
             raise ValueError(
-                f"Expected finite features, but {bad} of {len(features)} rows hold NaN or infinity. Check the "
-                f"inputs, lower "
-                "the learning rate, or train in bfloat16 or float32 if this run uses float16."
+                f"Expected finite features, but {bad} of {n} rows hold NaN or infinity. Check the inputs, lower the "
+                "learning rate, or train in bfloat16 or float32 if this run uses float16."
             )
-        mean, std = features.mean(dim=0), features.std(dim=0, correction=0)
-        tolerance = 1e-6 * features.abs().amax(dim=0)  # rounding noise of a constant column is not a signal
+        mean = total(features.sum(dim=0)) / n
+        std = (total((features - mean).square().sum(dim=0)) / n).sqrt()
+        tolerance = 1e-6 * largest(features.abs())  # rounding noise of a constant column is not a signal
         varies = std > tolerance
         if not varies.any():
             raise ValueError(
-                f"Expected features that differ between examples, but all {len(features)} rows are equal. Check that "
+                f"Expected features that differ between examples, but all {n} rows are equal. Check that "
                 "`feature_module` names the layer whose *input* describes the example, and that the inputs differ."
             )
         return cls(mean, torch.where(varies, std, torch.ones_like(std)))
@@ -129,6 +130,10 @@ class CostBlocks:
     """The cost matrix as a re-iterable sequence of row blocks, so that `n * m` numbers need not fit in memory.
 
     Blocks are kept after the first pass when all of them fit in `cache_bytes`, and recomputed in each pass otherwise.
+
+    Of a source that is divided among processes, each iterates over its own rows. What a solver sums over the rows it
+    then completes by `sum` or `logsumexp`, what it computes per row by `all_rows`: without processes these change
+    nothing.
 
     Shape:
         - each item: `(rows, C[rows])`, `rows` a slice and `C[rows]` of shape `(rows.stop - rows.start, m)`.
@@ -145,8 +150,10 @@ class CostBlocks:
     ) -> None:
         self.cost, self.source, self.target = cost, source, target
         self.block_rows = block_rows
-        n, m = len(source.labels), len(target.labels)
-        self.fits = n * m * source.features.element_size() <= cache_bytes
+        self.shard = source.shard
+        self.start, self.stop = (0, len(source.labels)) if self.shard is None else (self.shard.start, self.shard.stop)
+        m = len(target.labels)
+        self.fits = (self.stop - self.start) * m * source.features.element_size() <= cache_bytes
         self._kept: list[Tensor] = []
 
     @classmethod
@@ -161,9 +168,8 @@ class CostBlocks:
         return blocks
 
     def __iter__(self) -> Iterator[tuple[slice, Tensor]]:
-        n = len(self.source.labels)
-        for k, start in enumerate(range(0, n, self.block_rows)):
-            rows = slice(start, min(start + self.block_rows, n))
+        for k, start in enumerate(range(self.start, self.stop, self.block_rows)):
+            rows = slice(start, min(start + self.block_rows, self.stop))
             if k < len(self._kept):
                 yield rows, self._kept[k]
                 continue
@@ -171,6 +177,18 @@ class CostBlocks:
             if self.fits:
                 self._kept.append(C)
             yield rows, C
+
+    def sum(self, part: Tensor) -> Tensor:
+        """What was summed over this process's rows, over all rows."""
+        return part if self.shard is None else self.shard.sum(part)
+
+    def logsumexp(self, part: Tensor) -> Tensor:
+        """The log of a sum over this process's rows, of the sum over all rows."""
+        return part if self.shard is None else self.shard.logsumexp(part)
+
+    def all_rows(self, values: Tensor) -> Tensor:
+        """`(n, ...)` whose entries of this process's rows are set, with those of all processes."""
+        return values if self.shard is None else self.shard.gather(values[self.start : self.stop])
 
 
 def label_distance(source: Measure, target: Measure) -> Tensor:
@@ -190,6 +208,14 @@ def label_agreement(source: Measure, target: Measure) -> Tensor:
     if source.label_vectors is None or target.label_vectors is None:
         return source.labels[:, None] == target.labels[None, :]
     return (1 - label_distance(source, target)).clamp_(min=0)
+
+
+def _over_all(features: Tensor, shard: Shard | None) -> tuple[int, Callable[..., Tensor], Callable[..., Tensor]]:
+    """Number of rows, the sum over processes, and the maximum over all rows of `(n, D)`."""
+    if shard is None:
+        return len(features), lambda part: part, lambda values: values.amax(dim=0)
+    floor = features.new_zeros(1, features.shape[1])  # a process may have no row
+    return shard.num_rows, shard.sum, lambda values: shard.amax(torch.cat([values, floor]).amax(dim=0))
 
 
 def _one(like: Tensor) -> Tensor:

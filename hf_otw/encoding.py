@@ -97,10 +97,10 @@ class Encoder:
                 features.append(self.take(inputs, labels))
         return torch.cat(features)
 
-    def widths(self, model: nn.Module, dataset: Any) -> tuple[int, ...]:
-        """Of the blocks that a feature is made of, one a module that features come from."""
-        self(model, dataset)
-        return self.head_input.widths
+    def probe(self, model: nn.Module, dataset: Any) -> tuple[tuple[int, ...], torch.dtype]:
+        """Widths of the blocks that a feature is made of, one a module that features come from, and their type."""
+        dtype = self(model, dataset).dtype
+        return self.head_input.widths, dtype
 
     def take(self, inputs: dict[str, Any], labels: Tensor | None) -> Tensor:
         """The features of the latest forward pass, shape `(U, D)`."""

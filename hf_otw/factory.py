@@ -16,7 +16,7 @@ from hf_otw.registry import look_up
 from hf_otw.reweighter import Reweighter, Schedule
 from hf_otw.target import TARGET_MASSES, TARGETS
 from hf_otw.transport import OBJECTIVES, BoundedRows, RelaxedRows
-from hf_otw.types import Cost
+from hf_otw.types import Cost, Shard
 from hf_otw.weighting import (
     Agreement,
     CleanPosterior,
@@ -130,6 +130,8 @@ def build_reweighter(
     device: torch.device,
     *,
     feature_widths: Sequence[int],
+    dtype: torch.dtype,
+    shard: Shard | None,
     seed: int,
     schedule: Schedule,
     weight_model: WeightModel | None,
@@ -142,6 +144,8 @@ def build_reweighter(
         data: labels, and the rows that are trained on.
         device: where weights and feature memory live.
         feature_widths: of the feature blocks, one a module that features come from.
+        dtype: of features and weights.
+        shard: the training rows of this process, or None for one process.
         seed: of a weight net.
         schedule: when to solve.
         weight_model, cost: the user's own.
@@ -163,6 +167,9 @@ def build_reweighter(
         feature_dim=feature_dim,
         per_batch=args.weight_scope == "batch",
         standardize=args.standardize_features,
+        dtype=dtype,
+        shard=shard,
+        divide_memory=args.feature_memory == "sharded",
     )
 
 

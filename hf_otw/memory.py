@@ -9,30 +9,58 @@ from torch import Tensor
 
 
 class FeatureMemory:
-    """The latest feature of each training example, `N * D * 2` bytes.
+    """The latest feature of each training example.
+
+    Takes `o * D * 2` bytes, `o` being the examples it holds: all `N`, or those of this process where the memory is
+    divided among them; in the second case `8 N` bytes more, which say where an example is.
 
     Stored in bfloat16: it has float32's range. Its rounding, 0.4 %, moves the cosine cost of standardised features by
-    about 3e-4 where a feature's spread is like its mean, and by more where the mean dwarfs the spread.
+    about 3e-4 where a feature's spread is like its mean, and by more where the mean dwarfs the spread. Features in
+    float64 are kept as they are: who trains in it wants the last digit.
 
     Args:
         num_examples: `N`.
         feature_dim: `D`.
         device: where the memory lives.
+        dtype: of what `read` returns, float32 or float64.
+        held: `(o,)`, numbers of the examples that are held here; all by default.
     """
 
-    def __init__(self, num_examples: int, feature_dim: int, device: torch.device) -> None:
-        self.features = torch.zeros(num_examples, feature_dim, dtype=torch.bfloat16, device=device)  # (N, D)
-        self.written = torch.zeros(num_examples, dtype=torch.bool, device=device)  # (N,)
+    def __init__(
+        self,
+        num_examples: int,
+        feature_dim: int,
+        device: torch.device,
+        *,
+        dtype: torch.dtype = torch.float32,
+        held: Tensor | None = None,
+    ) -> None:
+        self.dtype, self.held = dtype, held
+        stored = torch.float64 if dtype == torch.float64 else torch.bfloat16
+        count = num_examples if held is None else len(held)
+        self.features = torch.zeros(count, feature_dim, dtype=stored, device=device)  # (o, D)
+        self.written = torch.zeros(num_examples, dtype=torch.bool, device=device)  # (N,), by any process
+        self._place: Tensor | None = None
+        if held is not None:
+            self._place = torch.full((num_examples,), -1, device=device)  # (N,)
+            self._place[held] = torch.arange(count, device=device)
 
     def write(self, index: Tensor, features: Tensor) -> None:
-        """Replace rows. Shape: index `(B,)`, features `(B, D)`."""
-        self.features[index] = features.to(self.features)
+        """Replace rows, those that are held here. Shape: index `(B,)`, features `(B, D)`."""
         self.written[index] = True
+        if self._place is not None:
+            here = self._place[index] >= 0
+            index, features = self._place[index[here]], features[here]
+        self.features[index] = features.to(self.features)
 
     def missing(self, index: Tensor) -> Tensor:
-        """Return those of the given rows that were never written."""
+        """Return those of the given rows that were never written, by any process."""
         return index[~self.written[index]]
 
+    def holds(self, index: Tensor) -> Tensor:
+        """Which of the given rows are held here, `(n,)` bool."""
+        return torch.ones_like(index, dtype=torch.bool) if self._place is None else self._place[index] >= 0
+
     def read(self, index: Tensor) -> Tensor:
-        """Return rows in float32, shape `(n, D)`."""
-        return self.features[index].float()
+        """Return rows that are held here, shape `(n, D)`."""
+        return self.features[index if self._place is None else self._place[index]].to(self.dtype)

@@ -17,6 +17,9 @@ from hf_otw.encoding import Encoder
 from hf_otw.reweighter import Reweighter
 from hf_otw.training_data import TrainingData
 
+#: Batches of features that are exchanged at once when the memory is filled.
+CHUNK_BATCHES = 16
+
 
 class WeightingSession:
     """Lives from the start of `train()`; the trainer asks it for weights and tells it of steps.
@@ -113,27 +116,25 @@ class WeightingSession:
             self.reweighter.refresh(step)
             return
         if self.reweighter.memory is not None:
-            missing = self.data.examples_of(self.reweighter.memory.missing(self.reweighter.rows))
-            if len(missing):
-                self.reweighter.memory.write(self.data.units_of(missing), self._encode_rows(model, missing))
+            self._fill_memory(model)
         meta, device = self.data.meta, self.reweighter.labels.device
         vectors = None if meta.label_vectors is None else meta.label_vectors.to(device)
         self.reweighter.refresh(step, self.encoder(model, meta.dataset), meta.classes.to(device), vectors)
 
-    def _encode_rows(self, model: nn.Module, rows: Tensor) -> Tensor:
-        """Features of training examples `(n,)`, all their units; each process encodes an equal share of the examples,
-        because forward passes may be collective.
-        """
-        processes, rank = self.accelerator.num_processes, self.accelerator.process_index
-        share = math.ceil(len(rows) / processes)
-        padded = torch.cat([rows, rows[:1].expand(share * processes - len(rows))])
-        features = self.encoder(model, self.data.subset(padded[rank * share : (rank + 1) * share].tolist()))
-        if processes == 1:
-            return features
-        _, gathered, _ = self._of_all_processes(
-            torch.zeros(len(features), dtype=torch.long, device=rows.device), features
-        )
-        return gathered[: len(self.data.units_of(rows))]
+    def _fill_memory(self, model: nn.Module) -> None:
+        """Encode the examples that training has not seen yet, a chunk from each process at a time."""
+        memory, processes = self.reweighter.memory, self.accelerator.num_processes
+        missing = self.data.examples_of(memory.missing(self.reweighter.rows))
+        if not len(missing):
+            return
+        share = math.ceil(len(missing) / processes)
+        # Equal numbers of forward passes on all processes, which may be collective: the last rows are repeated.
+        padded = torch.cat([missing, missing[-1:].expand(share * processes - len(missing))])
+        own = padded.view(processes, share)[self.accelerator.process_index]
+        for chunk in own.split(CHUNK_BATCHES * self.encoder.batch_size):
+            features = self.encoder(model, self.data.subset(chunk.tolist()))
+            index, features, _ = self._of_all_processes(self.data.units_of(chunk), features)
+            memory.write(index, features)
 
     def _of_all_processes(self, index: Tensor, features: Tensor) -> tuple[Tensor, Tensor, slice]:
         """Rows of the global batch, and where in them this process's are."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import Any
 
@@ -23,13 +22,12 @@ from hf_otw.losses import ExampleLoss
 from hf_otw.outputs import with_loss
 from hf_otw.reweighter import Reweighter
 from hf_otw.session import WeightingSession
+from hf_otw.shards import shard_of
 from hf_otw.support import check_index, check_support
 from hf_otw.tasks import Task, find_task
 from hf_otw.training_data import TrainingData, prepare_data
 from hf_otw.types import Cost
 from hf_otw.weighting import WeightModel
-
-logger = logging.getLogger(__name__)
 
 
 class OTWeightedTrainer(Trainer):
@@ -189,7 +187,7 @@ class OTWeightedTrainer(Trainer):
         self._tag_model()  # `model_init` has made a new one
         if self._session is not None:
             self._session.close()
-        encoder, widths = None, (0,)
+        encoder, widths, dtype = None, (0,), torch.float32
         if self._needs_transport:
             encoder = build_encoder(
                 self.accelerator.unwrap_model(self.model, keep_torch_compile=False),
@@ -201,29 +199,24 @@ class OTWeightedTrainer(Trainer):
                 label_name=self.label_names[0],
                 batch_size=self.args.eval_batch_size,
             )
-            widths = encoder.widths(model, data.subset(data.train_rows[:1]))
+            widths, dtype = encoder.probe(model, data.subset(data.train_rows[:1]))
         reweighter = build_reweighter(
             args,
             data,
             self.args.device,
             feature_widths=widths,
+            dtype=dtype,
+            shard=shard_of(len(data.train_units), self.args.process_index, self.args.world_size),
             seed=self.args.seed,
             schedule=build_schedule(args, max_steps, epoch_steps),
             weight_model=self._weight_model,
             cost=self._cost,
         )
         if resume_from_checkpoint is not None:
-            self._resume(reweighter, resume_from_checkpoint)
+            checkpoint.restore(reweighter.load_state_dict, resume_from_checkpoint, self._state_header(reweighter))
         self._session = WeightingSession(
             reweighter, data, encoder, self.accelerator, head_only_after_warmup=args.head_only_after_warmup
         )
-
-    def _resume(self, reweighter: Reweighter, folder: str) -> None:
-        state = checkpoint.load_state(folder, self._state_header(reweighter))
-        if state is None:
-            logger.warning("No example weights (otw_state.*) in %s: they are learned anew from its model.", folder)
-        else:
-            reweighter.load_state_dict(state)
 
     def _state_header(self, reweighter: Reweighter) -> dict[str, Any]:
         data = self.training_data
@@ -232,9 +225,11 @@ class OTWeightedTrainer(Trainer):
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
-        if self._session is not None and self.args.should_save and self.weighting_args.save_weights_in_checkpoints:
+        if self._session is not None and self.weighting_args.save_weights_in_checkpoints:
             reweighter = self._session.reweighter
-            checkpoint.save_state(output_dir, reweighter.state_dict(), self._state_header(reweighter))
+            state = reweighter.state_dict()  # on all processes: the memory may be divided among them
+            if self.args.should_save:
+                checkpoint.save_state(output_dir, state, self._state_header(reweighter))
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor | int | None:
         if not self.is_weighted:

@@ -7,6 +7,38 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from torch import Tensor
 
 
+class Shard(Protocol):
+    """This process's part of `n` rows: the positions `start..stop-1`.
+
+    Every method is a collective call: all processes make it, in the same order, and all get the same result, to the
+    last bit. Whatever follows from the results alone is then equal on all of them and needs no further exchange.
+    """
+
+    num_rows: int
+    start: int
+    stop: int
+
+    def sum(self, part: Tensor) -> Tensor:
+        """The sum of the processes' `part`, of one shape on all."""
+        ...
+
+    def logsumexp(self, part: Tensor) -> Tensor:
+        """`log(sum(exp(part)))` over the processes."""
+        ...
+
+    def amax(self, part: Tensor) -> Tensor:
+        """The largest of the processes' `part`."""
+        ...
+
+    def gather(self, part: Tensor) -> Tensor:
+        """From each process's rows `(stop - start, ...)` to all rows `(n, ...)`."""
+        ...
+
+    def collect(self, part: Tensor) -> Tensor:
+        """`gather` on the CPU of the first process; the others get no rows. No device ever holds all of them."""
+        ...
+
+
 class Measure(NamedTuple):
     """A weighted cloud of labelled points: the training rows (source) or the meta columns (target).
 
@@ -18,17 +50,21 @@ class Measure(NamedTuple):
         - label_vectors: `(n, L)`, labels that are more than a class (a set of labels, a number), scaled so that the L1
           distance of two of them is 0 where they are equal and about 1 where they have nothing in common. None for
           plain classes.
+        - shard: where `n` points are divided among processes, which of them this one has the features of, shape
+          `(shard.stop - shard.start, D)`; everything else is of all `n`. None for a measure that is whole.
     """
 
     features: Tensor
     labels: Tensor
     mass: Tensor
     label_vectors: Tensor | None = None
+    shard: Shard | None = None
 
     def rows(self, index: Tensor | slice) -> Measure:
-        """Some of the points, with their masses as they are."""
+        """Some of the points, with their masses as they are; of a shard, a slice of what it has."""
         vectors = None if self.label_vectors is None else self.label_vectors[index]
-        return Measure(self.features[index], self.labels[index], self.mass[index], vectors)
+        own = index if self.shard is None else slice(index.start - self.shard.start, index.stop - self.shard.start)
+        return Measure(self.features[own], self.labels[index], self.mass[index], vectors)
 
 
 class TransportResult(NamedTuple):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
+
+from hf_otw.types import Shard
 
 
 def check_reg(reg: float) -> None:
@@ -31,3 +34,17 @@ def check_steps(steps: int) -> None:
     """Raise a ValueError unless a weight model takes at least one step a call."""
     if steps < 1:
         raise ValueError(f"Expected steps >= 1 (gradient steps a call), got {steps}.")
+
+
+def check_finite(values: Tensor, what: str, shard: Shard | None = None) -> Tensor:
+    """Return the values, or raise a ValueError where some are not finite, here or in another process's `shard`."""
+    # The Trainer leaves NaN out of the losses that it logs (`logging_nan_inf_filter`), so that nobody would notice.
+    bad = (~torch.isfinite(values)).sum()
+    # All processes raise, or none: one that goes on alone would wait for the others for ever.
+    bad = int(bad if shard is None else shard.sum(bad))
+    if bad:
+        raise ValueError(
+            f"Expected finite {what}, but {bad} numbers are NaN or infinite. Check the inputs, lower the learning "
+            "rate, or train in bfloat16 or float32."
+        )
+    return values

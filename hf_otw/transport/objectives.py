@@ -87,17 +87,21 @@ def sharp_objective(
     derivatives; its Schur complement in the columns is `m x m`. One solve replaces back-propagation through the
     iterations, and it is exact.
     """
-    C = cost(source, target)  # (n, m)
     w, b = source.mass, target.mass
-    result = solve_sinkhorn(CostBlocks.of_matrix(C), w, b, reg=reg, start=start, tol=_tol(w), max_iter=MAX_ITER)
+    blocks = CostBlocks(cost, source, target)
+    result = solve_sinkhorn(blocks, w, b, reg=reg, start=start, tol=_tol(w), max_iter=MAX_ITER)
     h = result.potential_b / reg + b.log()
-    P = torch.sub(h, C, alpha=1 / reg).softmax(dim=1)  # (n, m), T = w P
-    row_cost = (P * C).sum(dim=1)  # (n,)
-    column_cost = w @ (P * C)  # (m,)
-    schur = torch.diag(w @ P) - P.T @ (w[:, None] * P)  # (m, m), singular along the constant vector
-    rhs = column_cost - P.T @ (w * row_cost)
-    y = torch.linalg.pinv(schur, hermitian=True) @ rhs
-    return _gradient(result, result.value_linear, row_cost - P @ y)
+    grad, rhs, schur = torch.empty_like(w), torch.zeros_like(b), b.new_zeros(len(b), len(b))
+    for rows, C in blocks:
+        P = torch.sub(h, C, alpha=1 / reg).softmax(dim=1)  # (rows, m), T = w P
+        wP = w[rows, None] * P
+        grad[rows] = (P * C).sum(dim=1)  # cost of each row, (rows,)
+        rhs += (wP * (C - grad[rows, None])).sum(dim=0)  # (m,)
+        schur += torch.diag(wP.sum(dim=0)) - P.T @ wP  # (m, m), singular along the constant vector
+    y = torch.linalg.pinv(blocks.sum(schur), hermitian=True) @ blocks.sum(rhs)
+    for rows, C in blocks:
+        grad[rows] -= torch.sub(h, C, alpha=1 / reg).softmax(dim=1) @ y
+    return _gradient(result, result.value_linear, blocks.all_rows(grad))
 
 
 def divergence_objective(
@@ -140,6 +144,9 @@ OBJECTIVES: dict[str, Objective] = {
     "divergence": divergence_objective,
     "divergence_geomloss": divergence_geomloss_objective,
 }
+
+#: Those that a source divided among processes can have: the others compare rows with rows, or want the whole matrix.
+DIVISIBLE = frozenset({entropy_objective, kl_objective, sharp_objective})
 
 
 def _tol(mass: Tensor) -> float:

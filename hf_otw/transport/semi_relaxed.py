@@ -36,6 +36,7 @@ def solve_semi_relaxed(blocks: CostBlocks, a: Tensor, b: Tensor, *, reg: float) 
     for rows, C in blocks:
         log_kernel = torch.sub(log_a[rows, None], C, alpha=1 / reg)  # (rows, 1) - (rows, m)
         log_norm = torch.logaddexp(log_norm, log_kernel.logsumexp(dim=0))
+    log_norm = blocks.logsumexp(log_norm)
 
     potential_b = -reg * log_norm  # (m,): T_ij = a_i b_j exp((g_j - C_ij) / reg)
     h = log_b - log_norm
@@ -44,6 +45,7 @@ def solve_semi_relaxed(blocks: CostBlocks, a: Tensor, b: Tensor, *, reg: float) 
         plan = torch.sub(h, C, alpha=1 / reg).add_(log_a[rows, None]).exp_()  # (rows, m)
         marginal_a[rows] = plan.sum(dim=1)
         value_linear = value_linear + (plan * C).sum()
+    marginal_a, value_linear = blocks.all_rows(marginal_a), blocks.sum(value_linear)
     value = (b * potential_b).sum()
     exact = a.new_zeros(())
     return TransportResult(value, value_linear, marginal_a, torch.zeros_like(a), potential_b, exact, exact == 0, 1)

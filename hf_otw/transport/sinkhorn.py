@@ -80,7 +80,7 @@ def solve_sinkhorn(
         residual = torch.where(used, log_b - s.clamp_min(tiny).log(), 0)  # (m,)
         h = torch.where(used, accelerated(torch.where(used, h, 0), residual), -torch.inf)
 
-    _, marginal_a, (fit, value_linear) = _pass(blocks, a, h, reg, rows, linear=True)
+    _, marginal_a, (fit, value_linear) = _pass(blocks, a, h, reg, rows, last=True)
     potential_b = torch.where(used, reg * (h - log_b), 0)
     potential_a = reg * (rows.log_mass(fit, reg) - fit)
     # b, not s: the dual value, whose error is of second order in that of the potentials.
@@ -97,7 +97,7 @@ def own_class_mass(blocks: CostBlocks, result: TransportResult, b: Tensor, *, re
         plan = torch.sub(h, C, alpha=1 / reg).softmax(dim=1)  # (rows, m), rows sum to 1
         own = label_agreement(blocks.source.rows(rows), blocks.target)  # (rows, m)
         out[rows] = result.marginal_a[rows] * (plan * own).sum(dim=1)
-    return out
+    return blocks.all_rows(out)
 
 
 def _column_start(blocks: CostBlocks, a: Tensor, log_b: Tensor, reg: float) -> Tensor:
@@ -106,13 +106,15 @@ def _column_start(blocks: CostBlocks, a: Tensor, log_b: Tensor, reg: float) -> T
     log_a = a.log()
     for rows, C in blocks:
         log_norm = torch.logaddexp(log_norm, torch.sub(log_a[rows, None], C, alpha=1 / reg).logsumexp(dim=0))
-    return log_b - log_norm
+    return log_b - blocks.logsumexp(log_norm)
 
 
 def _pass(
-    blocks: CostBlocks, a: Tensor, h: Tensor, reg: float, row_marginal: RowMarginal, *, linear: bool = False
+    blocks: CostBlocks, a: Tensor, h: Tensor, reg: float, row_marginal: RowMarginal, *, last: bool = False
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-    """One pass over `C`: column masses `s` `(m,)`, row masses `(n,)`, and (`fit` `(n,)`, `<T, C>` if `linear`)."""
+    """One pass over `C`: column masses `s` `(m,)`, row masses `(n,)`, and (`fit` `(n,)`, `<T, C>` if it is the
+    `last`). Between processes only `s` is exchanged, and in the last pass the other three.
+    """
     s, mass, fit = torch.zeros_like(h), torch.empty_like(a), torch.empty_like(a)
     value_linear = a.new_zeros(())
     for rows, C in blocks:
@@ -124,6 +126,8 @@ def _pass(
         block_mass = a[rows] * row_marginal.log_mass(r, reg).exp()
         s += (block_mass / z) @ p  # (rows,) @ (rows, m) = (m,)
         mass[rows], fit[rows] = block_mass, r
-        if linear:
+        if last:
             value_linear = value_linear + ((block_mass / z) * (p * C).sum(dim=1)).sum()
-    return s, mass, (fit, value_linear)
+    if last:
+        mass, fit, value_linear = blocks.all_rows(mass), blocks.all_rows(fit), blocks.sum(value_linear)
+    return blocks.sum(s), mass, (fit, value_linear)

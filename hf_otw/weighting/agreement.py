@@ -21,6 +21,8 @@ class Agreement(WeightModel):
         reg: entropic strength, in units of the cost.
     """
 
+    divisible = True
+
     def __init__(self, *, reg: float = 0.1) -> None:
         super().__init__()
         self.reg = reg
@@ -33,8 +35,9 @@ class Agreement(WeightModel):
 def own_class_share(source: Measure, target: Measure, cost: Cost, reg: float) -> Tensor:
     """The share of a row's mass that a softmax over the columns sends to its class, shape `(n,)`, in `[0, 1]`."""
     out = torch.empty_like(source.mass)
-    for rows, C in CostBlocks(cost, source, target):
+    blocks = CostBlocks(cost, source, target)
+    for rows, C in blocks:
         shipped = (C / -reg).softmax(dim=1)  # (rows, m)
         own = label_agreement(source.rows(rows), target)  # (rows, m)
         out[rows] = (shipped * own).sum(dim=1)
-    return out
+    return blocks.all_rows(out)

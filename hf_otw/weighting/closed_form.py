@@ -22,6 +22,8 @@ class ClosedForm(WeightModel):
         target_ess: choose `reg` instead, so that the effective sample size is this fraction of the rows.
     """
 
+    divisible = True
+
     def __init__(self, *, reg: float = 0.1, target_ess: float | None = None) -> None:
         super().__init__()
         self.reg, self.target_ess = reg, target_ess

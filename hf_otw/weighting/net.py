@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hf_otw.transport._check import check_reg, check_steps
-from hf_otw.transport.objectives import Objective, ObjectiveGradient, entropy_objective
+from hf_otw.transport.objectives import DIVISIBLE, Objective, ObjectiveGradient, entropy_objective
 from hf_otw.types import Cost, Measure, Weights
 from hf_otw.weighting.base import WeightModel
 from hf_otw.weighting.mirror import GROW, SHRINK
@@ -46,6 +46,7 @@ class WeightNet(WeightModel):
         check_reg(reg)
         check_steps(steps)
         self.objective, self.reg, self.steps = objective, reg, steps
+        self.divisible = objective in DIVISIBLE
         self.register_buffer("lr", torch.tensor(lr, dtype=torch.float64))
         generator = torch.Generator().manual_seed(seed)
         self.weight = nn.Parameter(torch.randn(hidden_dim, feature_dim, generator=generator) / feature_dim**0.5)
@@ -69,7 +70,7 @@ class WeightNet(WeightModel):
                 self._move(gradients, lr)  # back
                 self.lr.mul_(SHRINK)
         with torch.no_grad():
-            weights = self.logits(source.features).softmax(dim=0).to(source.mass.dtype) * len(index)
+            weights = _gathered(source, self.logits(source.features)).softmax(dim=0).to(source.mass.dtype) * len(index)
         return Weights(weights, at.value, at.converged.to(weights.dtype), at.marginal_error)
 
     def _evaluate(
@@ -77,13 +78,24 @@ class WeightNet(WeightModel):
     ) -> tuple[ObjectiveGradient, tuple[Tensor, ...]]:
         """The objective at the present parameters, and its gradient in each of them."""
         with torch.enable_grad():
-            w = self.logits(source.features).softmax(dim=0)
-            mass = w.detach().to(source.mass.dtype)
-            at = self.objective(source._replace(mass=mass / mass.sum()), target, cost, self.reg, start)
-            gradients = torch.autograd.grad((w * at.grad_a.to(w.dtype)).sum(), list(self.parameters()))
-        return at, gradients
+            own = self.logits(source.features)  # of this process's rows
+        w = _gathered(source, own.detach()).softmax(dim=0)
+        mass = w.to(source.mass.dtype)
+        at = self.objective(source._replace(mass=mass / mass.sum()), target, cost, self.reg, start)
+        # Through the softmax by hand, whose sum runs over the rows of all processes.
+        grad = at.grad_a.to(w)
+        grad = w * (grad - (w * grad).sum())
+        shard = source.shard
+        part = grad if shard is None else grad[shard.start : shard.stop]
+        gradients = torch.autograd.grad(own, list(self.parameters()), grad_outputs=part)
+        return at, gradients if shard is None else tuple(shard.sum(g) for g in gradients)
 
     @torch.no_grad()
     def _move(self, gradients: tuple[Tensor, ...], by: float) -> None:
         for parameter, gradient in zip(self.parameters(), gradients, strict=True):
             parameter += by * gradient
+
+
+def _gathered(source: Measure, own: Tensor) -> Tensor:
+    """From this process's rows to all, `(n,)`."""
+    return own if source.shard is None else source.shard.gather(own)

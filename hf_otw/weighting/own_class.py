@@ -22,6 +22,8 @@ class OwnClassMass(WeightModel):
         reg: entropic strength, in units of the cost.
     """
 
+    divisible = True
+
     def __init__(self, *, reg: float = 0.1, tol: float = 1e-3, max_iter: int = 500) -> None:
         super().__init__()
         self.reg, self.tol, self.max_iter = reg, tol, max_iter

@@ -20,6 +20,8 @@ class RowMass(WeightModel):
         rows: `RelaxedRows(rho)` or `BoundedRows(cap)`.
     """
 
+    divisible = True
+
     def __init__(
         self, *, reg: float = 0.1, rows: RowMarginal | None = None, tol: float = 1e-3, max_iter: int = 500
     ) -> None:

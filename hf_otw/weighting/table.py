@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hf_otw.transport._check import check_reg, check_steps
-from hf_otw.transport.objectives import Objective, ObjectiveGradient, entropy_objective
+from hf_otw.transport.objectives import DIVISIBLE, Objective, ObjectiveGradient, entropy_objective
 from hf_otw.types import Cost, Measure, Weights
 from hf_otw.weighting.base import WeightModel
 from hf_otw.weighting.mirror import mirror_descent
@@ -47,6 +47,7 @@ class Table(WeightModel):
         check_steps(steps)
         self.objective, self.reg, self.steps, self.raw = objective, reg, steps, raw
         self.update = update
+        self.divisible = objective in DIVISIBLE
         self.register_buffer("lr", torch.tensor(1 / reg, dtype=torch.float64))
         logits = torch.zeros(num_examples) if init is None else init.clone()
         self.register_buffer("logits", logits)  # (N,)
