@@ -86,7 +86,10 @@ class WeightingArguments:
         "Weight of the label cost in the `combined` cost, and height of the `label` cost."
     )
     objective: str | None = _field("What `table` and `net` minimise.", choices=OBJECTIVES)
-    reg: float | None = _field("Entropic strength, in units of the cost (cosine costs lie in [0, 2]).")
+    reg: float | None = _field(
+        "Entropic strength, in units of the cost (cosine costs lie in [0, 2]). Default: 0.1; `clean_posterior` "
+        "chooses it on the meta set at every solve."
+    )
     target_ess: float | None = _field(
         "`closed_form` only: choose `reg` so that the weights are worth this fraction of the examples (effective "
         "sample size)."
@@ -99,6 +102,12 @@ class WeightingArguments:
     )
     target: str | None = _field(
         "Meta columns: `prototypes` (class means in feature space) or `examples`.", choices=TARGETS
+    )
+    feature_memory: str = _field(
+        "Features of the training set, 2 bytes a number, on several processes: all of them on each (`replicated`), or "
+        "an equal part on each (`sharded`). The solve is divided among the processes either way.",
+        "replicated",
+        choices=("replicated", "sharded"),
     )
     keep_class_totals: bool | None = _field(
         "Rescale the weights so that each class keeps its share of the total: transport then re-weights inside the "
@@ -201,6 +210,7 @@ class WeightingArguments:
             *((("task", TASKS),) if self.task is not None else ()),
             ("weighting", WEIGHTINGS),
             ("weight_scope", ("dataset", "batch")),
+            ("feature_memory", ("replicated", "sharded")),
             ("cost", COSTS),
             ("objective", OBJECTIVES),
             ("target_mass", TARGET_MASSES),
@@ -208,7 +218,8 @@ class WeightingArguments:
             ("example_loss", EXAMPLE_LOSSES),
         ):
             look_up(dict.fromkeys(table), getattr(self, name), name)
-        check_reg(self.reg)
+        if self.reg is not None:
+            check_reg(self.reg)
         for name, low, high, remedy in _RANGES:
             value = getattr(self, name)
             if value is not None and not (low <= value < high):
@@ -223,6 +234,7 @@ class WeightingArguments:
             ("keep_class_totals", self.keep_class_totals and without_transport, "a transport weighting"),
             ("head_only_after_warmup", self.head_only_after_warmup and without_transport, "a transport weighting"),
             ("feature_module", self.feature_module is not None and without_transport, "a transport weighting"),
+            ("feature_memory", self.feature_memory != "replicated" and without_transport, "a transport weighting"),
         ):
             if is_set:
                 raise ValueError(

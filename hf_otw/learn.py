@@ -18,6 +18,7 @@ from hf_otw.target import (
     class_totals,
     effective_sample_size,
     effective_sample_size_per_class,
+    meta_folds,
 )
 from hf_otw.transport import OBJECTIVES
 from hf_otw.transport._check import check_reg
@@ -34,6 +35,7 @@ from hf_otw.weighting import (
     WeightModel,
 )
 
+DEFAULT_REG = 0.1
 #: Weight models that judge labels: their cost must not see them.
 JUDGES = {"clean_posterior": CleanPosterior, "own_class": OwnClassMass, "agreement": Agreement}
 
@@ -70,7 +72,7 @@ def learn_weights(
     *,
     cost: str | Cost = "combined",
     objective: str = "entropy",
-    reg: float = 0.1,
+    reg: float | None = None,
     target_ess: float | None = None,
     target_mass: str = "class_prior",
     target: str = "examples",
@@ -89,7 +91,8 @@ def learn_weights(
         cost: `feature`, `label`, `combined`, or a callable `(source, target) -> C (n, m)`.
         objective: `entropy` (closed form), `kl`, `kl_geomloss`, `sharp` or `divergence` (`steps` gradient steps on a
             logit per row).
-        reg: entropic strength, in units of the cost. Smaller concentrates the weights.
+        reg: entropic strength, in units of the cost. Smaller concentrates the weights. 0.1 by default;
+            `clean_posterior` chooses it on the meta set.
         target_ess: instead of `reg`, the fraction of the examples that the weights shall be worth; closed form only.
         target_mass: `class_prior` (each class keeps its share, transport re-weights inside the classes; combine it
             with a logit-adjusted loss) or `balanced` (`1 / K` a class, the paper's).
@@ -114,7 +117,8 @@ def learn_weights(
         >>> result = learn_weights(embeddings, labels, meta_embeddings, meta_labels)
         >>> LogisticRegression().fit(embeddings, labels, sample_weight=result.weights)
     """
-    check_reg(reg)
+    if reg is not None:
+        check_reg(reg)
     z, y = _tensors(features, labels, "features", "labels")
     z_meta, y_meta = _tensors(meta_features, meta_labels, "meta_features", "meta_labels")
     if z.shape[1] != z_meta.shape[1]:
@@ -139,6 +143,8 @@ def learn_weights(
     columns = look_up(TARGETS, target, "target")(z_meta, y_meta, mass)
     model = _weight_model(weighting, objective, rows, reg, target_ess, n, steps)
     ground = _cost(cost, model)
+    if model.calibrates:
+        model.calibrate(meta_folds(z_meta, y_meta, mass, None, look_up(TARGETS, target, "target")), ground)
     solved = model(torch.arange(n, device=z.device), Measure(z, y, torch.full_like(z[:, 0], 1 / n)), columns, ground)
 
     result = summarise(
@@ -165,7 +171,7 @@ def _weight_model(
     weighting: str | WeightModel | None,
     objective: str,
     rows: RowMarginal | None,
-    reg: float,
+    reg: float | None,
     target_ess: float | None,
     n: int,
     steps: int,
@@ -184,6 +190,9 @@ def _weight_model(
         )
     if isinstance(weighting, WeightModel):
         return weighting
+    if weighting == "clean_posterior":
+        return CleanPosterior(reg=reg)
+    reg = DEFAULT_REG if reg is None else reg
     if weighting is not None:
         return look_up(JUDGES, weighting, "weighting")(reg=reg)
     if objective != "entropy":

@@ -7,6 +7,8 @@ from typing import Any
 
 from hf_otw.registry import look_up
 
+FIXED_REG = 0.1
+
 # Measured to serve clean and noisy data alike in full fine-tuning; see benchmarks/default_preset.py.
 DEFAULT = {
     "weighting": "clean_posterior",
@@ -14,7 +16,7 @@ DEFAULT = {
     "cost": "feature",
     "label_weight": 1.0,
     "objective": "entropy",
-    "reg": 0.1,
+    "reg": None,  # chosen on the meta set, which only `clean_posterior` can
     "target_ess": None,
     "target_mass": "class_prior",
     "target": "prototypes",
@@ -85,6 +87,8 @@ def defaults(preset: str, weighting: str | None) -> dict[str, Any]:
         ValueError: an unknown preset.
     """
     found = look_up(PRESETS, preset, "preset")
+    if found["reg"] is None and weighting not in (None, "clean_posterior"):
+        found = found | {"reg": FIXED_REG}
     if weighting in BASELINES:
         return found | BASELINE
     if weighting in FREE_ROW_WEIGHTINGS:

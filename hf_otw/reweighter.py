@@ -22,8 +22,9 @@ from torch import Tensor
 
 from hf_otw.costs import Standardizer
 from hf_otw.memory import FeatureMemory
-from hf_otw.target import class_totals, effective_sample_size, effective_sample_size_per_class
-from hf_otw.types import Cost, Measure, Weights
+from hf_otw.target import class_totals, effective_sample_size, effective_sample_size_per_class, meta_folds
+from hf_otw.transport._check import check_finite
+from hf_otw.types import Cost, Measure, Shard, Weights
 from hf_otw.weighting.base import WeightModel
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,13 @@ class Reweighter:
         feature_dim: `D`; 0 for a weight model that needs no transport.
         per_batch: solve in every step over its batch instead of over the whole training set.
         standardize: centre and scale features first.
+        dtype: of features and weights, float32 or float64.
+        shard: this process's part of `rows`, where several solve together; a weight model that is not `divisible`
+            is solved whole by each.
+        divide_memory: hold the features of this process's part only.
+
+    Raises:
+        ValueError: a memory to be divided for a weight model that is not divisible.
     """
 
     def __init__(
@@ -78,19 +86,34 @@ class Reweighter:
         feature_dim: int,
         per_batch: bool,
         standardize: bool,
+        dtype: torch.dtype = torch.float32,
+        shard: Shard | None = None,
+        divide_memory: bool = False,
     ) -> None:
         device = labels.device
-        self.weight_model, self.cost = weight_model.to(device), cost
+        weight_model = weight_model.to(device, torch.float64 if dtype == torch.float64 else None)
+        self.weight_model, self.cost = weight_model, cost
         self.labels, self.label_vectors = labels, label_vectors
         self.rows, self.num_classes = rows, num_classes
         self.class_mass, self.make_target, self.schedule = class_mass, make_target, schedule
         self.per_batch = per_batch and weight_model.needs_transport
         self.standardize = standardize
         needs_memory = weight_model.needs_transport and not per_batch
-        self.memory = FeatureMemory(len(labels), feature_dim, device) if needs_memory else None
-        self.class_counts = torch.bincount(labels[rows], minlength=num_classes).float()  # (K,)
+        self.shard = shard if needs_memory and weight_model.divisible else None
+        if needs_memory and divide_memory and shard is not None and self.shard is None:
+            raise ValueError(
+                f"Expected a weight model that can solve over rows divided among processes, got {weight_model.name}, "
+                "which needs the features of all of them. Set feature_memory='replicated', or choose another "
+                "weighting or objective."
+            )
+        self.own_rows = rows if self.shard is None else rows[self.shard.start : self.shard.stop]
+        self.dtype, self.memory = dtype, None
+        if needs_memory:
+            held = self.own_rows if divide_memory and self.shard is not None else None
+            self.memory = FeatureMemory(len(labels), feature_dim, device, dtype=dtype, held=held)
+        self.class_counts = torch.bincount(labels[rows], minlength=num_classes).to(dtype)  # (K,)
         self.class_prior = self.class_counts / self.class_counts.sum()  # (K,), of the weighted training set
-        self.example_weights = torch.ones(len(labels), device=device)  # (N,)
+        self.example_weights = torch.ones(len(labels), dtype=dtype, device=device)  # (N,)
         self.solved_at = -1
         self.statistics = self._statistics(self._uniform(self.rows))
         self._target: Measure | None = None
@@ -127,7 +150,8 @@ class Reweighter:
             self._renew_target(meta_features, meta_labels, meta_vectors)
         if self.per_batch:
             return
-        source = self._source(self.rows, None if self.memory is None else self.memory.read(self.rows))
+        features = None if self.memory is None else self.memory.read(self.own_rows)
+        source = self._source(self.rows, features, self.shard)
         solved = self._solve(self.rows, source)
         if self.schedule.smoothing:
             kept = self.schedule.smoothing
@@ -143,50 +167,45 @@ class Reweighter:
         if self.memory is not None:
             self.memory.write(index, features)
         if step < self.schedule.warmup_steps:
-            return torch.ones(len(index), device=index.device)
+            return self.example_weights.new_ones(len(index))
         if not self.per_batch:
             return self.example_weights[index]
-        solved = self._solve(index, self._source(index, features.float()))
+        solved = self._solve(index, self._source(index, features.to(self.dtype)))
         self.example_weights[index] = solved.weights.to(self.example_weights)
         self.statistics = self._statistics(solved, self.labels[index])
         return solved.weights.to(self.example_weights)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything that a resumed run needs, as tensors."""
-        state = {f"weight_model.{name}": value for name, value in self.weight_model.state_dict().items()}
-        state |= {
-            "example_weights": self.example_weights,
-            "class_prior": self.class_prior,
-            "statistics": self.statistics,
-        }
-        state["solved_at"] = torch.tensor(self.solved_at)
+        """Everything that a resumed run needs, as tensors, whatever the number of processes. A collective call where
+        the memory is divided: the first process gets all of it, on the CPU, the others none of it.
+        """
+        state = self._state_without_memory()
         if self.memory is not None:
-            state |= {"memory.features": self.memory.features, "memory.written": self.memory.written}
-        if self._target is not None:
-            state |= {f"target.{name}": v for name, v in self._target._asdict().items() if v is not None}
-        if self._scaler is not None:
-            state |= {"scaler.mean": self._scaler.mean, "scaler.scale": self._scaler.scale}
+            state |= {"memory.features": self._whole_memory(), "memory.written": self.memory.written}
         return {name: value.detach().contiguous() for name, value in state.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state_dict` returned.
+        """Restore what `state_dict` returned, of any number of processes.
 
         Raises:
             ValueError: a state of another training set or another weighting.
         """
-        own = self.state_dict()
-        wrong = [
-            n for n, v in own.items() if n not in state or (n.split(".")[0] != "target" and state[n].shape != v.shape)
-        ]
+        shapes = {name: value.shape for name, value in self._state_without_memory().items() if name[:7] != "target."}
+        if self.memory is not None:
+            shapes["memory.features"] = (len(self.labels), self.memory.features.shape[1])
+            shapes["memory.written"] = self.memory.written.shape
+        wrong = [name for name, shape in shapes.items() if name not in state or state[name].shape != shape]
         if wrong:
             raise ValueError(
                 f"Expected the weights of a checkpoint of the same training set and weighting, but {wrong[:3]} are "
-                f"missing or of another "
-                "shape. Resume with the data and arguments of the first run, or delete otw_state.safetensors to "
-                "learn the weights anew."
+                "missing or of another shape. Resume with the data and arguments of the first run, or delete "
+                "otw_state.safetensors to learn the weights anew."
             )
+        if self.memory is not None:  # first: of a divided memory only a part goes to the device
+            features, held = state["memory.features"], self.memory.held
+            self.memory.features.copy_(features if held is None else features[held.to(features.device)])
         device = self.labels.device
-        state = {name: value.to(device, copy=True) for name, value in state.items()}
+        state = {name: value.to(device, copy=True) for name, value in state.items() if name != "memory.features"}
         self.weight_model.load_state_dict(
             {n.removeprefix("weight_model."): v for n, v in state.items() if n.startswith("weight_model.")}
         )
@@ -195,32 +214,58 @@ class Reweighter:
         )
         self.solved_at = int(state["solved_at"])
         if self.memory is not None:
-            self.memory.features, self.memory.written = state["memory.features"], state["memory.written"]
+            self.memory.written = state["memory.written"]
         if "target.mass" in state:
             self._target = Measure(*(state.get(f"target.{name}") for name in Measure._fields))
         if "scaler.mean" in state:
             self._scaler = Standardizer(state["scaler.mean"], state["scaler.scale"])
 
+    def _state_without_memory(self) -> dict[str, Tensor]:
+        state = {f"weight_model.{name}": value for name, value in self.weight_model.state_dict().items()}
+        state |= {name: getattr(self, name) for name in ("example_weights", "class_prior", "statistics")}
+        state["solved_at"] = torch.tensor(self.solved_at)
+        if self._target is not None:
+            state |= {f"target.{name}": v for name, v in self._target._asdict().items() if v is not None}
+        if self._scaler is not None:
+            state |= {"scaler.mean": self._scaler.mean, "scaler.scale": self._scaler.scale}
+        return state
+
+    def _whole_memory(self) -> Tensor:
+        if self.memory.held is None:
+            return self.memory.features
+        parts = self.shard.collect(self.memory.features)
+        if not len(parts):
+            return parts
+        whole = parts.new_zeros(len(self.labels), parts.shape[1])
+        whole[self.rows.cpu()] = parts
+        return whole
+
     def _renew_target(self, meta_features: Tensor, meta_labels: Tensor, meta_vectors: Tensor | None) -> None:
-        meta = _finite(meta_features.float(), "features of the meta set")
+        meta = check_finite(meta_features.to(self.dtype), "features of the meta set")
         if self.standardize:
             # Batch scope keeps no memory of the training set: the meta set stands in for it.
-            self._scaler = Standardizer.fit(meta if self.memory is None else self.memory.read(self.rows))
+            known = meta if self.memory is None else self.memory.read(self.own_rows)
+            self._scaler = Standardizer.fit(known, self.shard)
             meta = self._scaler(meta)
         vectors = None if meta_vectors is None else meta_vectors.to(meta)
-        self._target = self.make_target(meta, meta_labels, self.class_mass(self.class_counts), vectors)
+        class_mass = self.class_mass(self.class_counts)
+        self._target = self.make_target(meta, meta_labels, class_mass, vectors)
+        if self.weight_model.calibrates:
+            self.weight_model.calibrate(
+                meta_folds(meta, meta_labels, class_mass, vectors, self.make_target), self.cost
+            )
 
     def _solve(self, index: Tensor, source: Measure) -> Weights:
         solved = self.weight_model(index, source, self._target, self.cost)
-        _finite(solved.weights, f"weights from {type(self.weight_model).__name__}")
+        check_finite(solved.weights, f"weights from {type(self.weight_model).__name__}")
         return solved
 
-    def _source(self, index: Tensor, features: Tensor | None) -> Measure:
-        z = torch.zeros(len(index), 0, device=index.device) if features is None else features
-        z = _finite(z if self._scaler is None else self._scaler(z), "features")
+    def _source(self, index: Tensor, features: Tensor | None, shard: Shard | None = None) -> Measure:
+        z = self.example_weights.new_zeros(len(index), 0) if features is None else features
+        z = check_finite(z if self._scaler is None else self._scaler(z), "features", shard)
         vectors = None if self.label_vectors is None else self.label_vectors[index].to(z)
-        mass = torch.full((len(index),), 1 / len(index), device=index.device)
-        return Measure(z, self.labels[index], mass, vectors)
+        mass = z.new_full((len(index),), 1 / len(index))
+        return Measure(z, self.labels[index], mass, vectors, shard)
 
     def _uniform(self, rows: Tensor) -> Weights:
         one = torch.ones((), device=rows.device)
@@ -240,20 +285,9 @@ class Reweighter:
         if low and not self._warned:
             self._warned = True
             logger.warning(
-                "The weights of %d classes rest on fewer than %d effective examples (classes %s). Raise `reg`, or "
-                "set `keep_class_totals` "
-                "and a longer `weight_warmup`.",
+                "The weights of %d classes rest on fewer than %d effective examples (classes %s). Raise `reg`, or set "
+                "`keep_class_totals` and a longer `weight_warmup`.",
                 len(low),
                 HANDFUL,
                 low[:10],
             )
-
-
-def _finite(values: Tensor, what: str) -> Tensor:
-    # The Trainer leaves NaN out of the losses that it logs (`logging_nan_inf_filter`), so that nobody would notice.
-    if not torch.isfinite(values).all():
-        raise ValueError(
-            f"Expected finite {what}, but {int((~torch.isfinite(values)).sum())} of {values.numel()} numbers are NaN "
-            "or infinite. Check the inputs, lower the learning rate, or train in bfloat16 or float32."
-        )
-    return values

@@ -10,10 +10,11 @@ import torch
 from scipy.optimize import minimize_scalar
 
 from hf_otw.costs import FeatureCost
-from hf_otw.target import class_totals, prototypes_target
+from hf_otw.target import class_totals, examples_target, meta_folds, prototypes_target
 from hf_otw.types import Measure
 from hf_otw.weighting import CleanPosterior
 from hf_otw.weighting.agreement import own_class_share
+from hf_otw.weighting.clean_posterior import STRENGTHS
 
 K, REG = 4, 0.1
 
@@ -101,3 +102,71 @@ def test_rows_that_no_column_reaches_do_not_break_it() -> None:
     assert torch.isfinite(weights).all()
     assert float(weights[0]) < 0.1
     assert float(weights.mean()) == pytest.approx(1, abs=1e-6)
+
+
+def meta_of(spread: float, *, seed: int = 1, per_class: int = 20) -> tuple[torch.Tensor, torch.Tensor]:
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(K), per_class)
+    features = np.eye(K, 12)[labels] * 4 + spread * rng.normal(size=(len(labels), 12))
+    return torch.tensor(features), torch.tensor(labels)
+
+
+def calibrated(spread: float) -> CleanPosterior:
+    features, labels = meta_of(spread)
+    mass = torch.full((K,), 1 / K, dtype=torch.float64)
+    model = CleanPosterior()
+    model.calibrate(meta_folds(features, labels, mass, None, prototypes_target), FeatureCost())
+    return model
+
+
+def test_poor_features_get_a_flat_judgement() -> None:
+    """Kills: a strength that does not follow the features. The better they are, the sharper."""
+    strengths = [float(calibrated(spread).strength) for spread in (0.2, 3.0, 30.0)]
+    assert strengths[0] < strengths[1] < strengths[2]
+    assert strengths[0] == STRENGTHS[0]
+
+
+def test_clean_labels_with_poor_features_keep_their_weight() -> None:
+    """The fault that calibration repairs: a fixed strength takes what features cannot tell for noise."""
+    source, target, _ = problem(0.0, spread=6.0)
+    fixed, _ = solve(source, target)
+    weights = calibrated(6.0)(torch.arange(800), source, target, FeatureCost()).weights
+    assert (fixed < 0.1).double().mean() > 0.2
+    assert weights.min() > 0.1
+
+
+def test_strength_has_the_highest_held_out_likelihood() -> None:
+    """Second derivation: leave a fifth out by hand, in NumPy."""
+    features, labels = meta_of(3.0)
+    z, y = features.numpy(), labels.numpy()
+    losses = np.zeros(len(STRENGTHS))
+    rank = np.tile(np.arange(20), K)
+    for fold in range(5):
+        out = rank % 5 == fold
+        prototypes = np.stack([z[~out & (y == k)].mean(axis=0) for k in range(K)])
+        cosine = (z[out] @ prototypes.T) / np.linalg.norm(z[out], axis=1)[:, None] / np.linalg.norm(prototypes, axis=1)
+        for i, reg in enumerate(STRENGTHS):
+            logits = cosine / reg
+            log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+            losses[i] -= log_p[np.arange(out.sum()), y[out]].sum()
+    assert float(calibrated(3.0).strength) == STRENGTHS[losses.argmin()]
+    assert 0 < losses.argmin() < len(STRENGTHS) - 1
+
+
+def test_a_given_strength_is_kept() -> None:
+    features, labels = meta_of(3.0)
+    model = CleanPosterior(reg=0.3)
+    model.calibrate(meta_folds(features, labels, torch.full((K,), 1 / K), None, prototypes_target), FeatureCost())
+    assert float(model.strength) == pytest.approx(0.3)
+
+
+def test_folds_hold_each_example_out_once_and_never_a_whole_class() -> None:
+    labels = torch.tensor([2, 0, 1, 0, 0, 1, 0, 0, 0, 0])  # one example of class 2, two of class 1
+    features = torch.arange(10.0)[:, None] + 1
+    folds = meta_folds(features, labels, torch.full((3,), 1 / 3), None, examples_target)
+    held_out = torch.cat([fold.held_out.features for fold in folds]).flatten()
+    assert sorted(held_out.tolist()) == [i + 1.0 for i in range(10) if i != 0]
+    for fold in folds:
+        assert set(fold.target.labels.tolist()) == {0, 1, 2}
+        assert not set(fold.held_out.features.flatten().tolist()) & set(fold.target.features.flatten().tolist())
+    assert meta_folds(features[:3], torch.arange(3), torch.full((3,), 1 / 3), None, prototypes_target) == []

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from hf_otw.target import Fold
 from hf_otw.types import Cost, Measure, Weights
 
 
@@ -20,9 +22,19 @@ class WeightModel(nn.Module, ABC):
     Attributes:
         needs_transport (`bool`): whether `source.features`, `target` and `cost` are used. Weight models that do not
             need them cost no meta set, no feature memory and no extra forward pass.
+        divisible (`bool`): whether `forward` understands a source whose rows are divided among processes
+            (`Measure.shard`), as all that reads it through `CostBlocks` does. Others get the features of all rows.
+        calibrates (`bool`): whether `calibrate` is of use.
     """
 
     needs_transport: bool = True
+    divisible: bool = False
+    calibrates: bool = False
+
+    def calibrate(self, folds: Sequence[Fold], cost: Cost) -> None:
+        """Learn from held-out meta examples, whose labels are right. Called with every new target, before `forward`,
+        if `calibrates` is set.
+        """
 
     @property
     def name(self) -> str:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from hf_otw.target import Fold
+from hf_otw.transport._check import check_reg
 from hf_otw.types import Cost, Measure, Weights
 from hf_otw.weighting.agreement import own_class_share
 from hf_otw.weighting.base import WeightModel, exact, mean_one
 
 FIRST_GUESS = 0.1
+#: Strengths that `calibrate` tries, 0.05 to 6.4. A small meta set that is told apart without a mistake would ask for
+#: 0, which no such set can vouch for.
+STRENGTHS = tuple(0.05 * 2 ** (k / 2) for k in range(15))
+UNCALIBRATED = 0.1
 MAX_ITER = 500
 TOLERANCE = 1e-6
 
@@ -28,21 +36,43 @@ class CleanPosterior(WeightModel):
     weight to 1, however rare the class; on noisy data rows that sit in another class lose their weight. Where they do
     not, `e` is large and says nothing about noise. The cost must not see the labels.
 
+    How far `P_i` can be trusted is measured where labels are known to be right: of some strengths `reg`, the one is
+    taken that gives the labels of held-out meta examples the highest likelihood, the other meta examples being the
+    columns (temperature scaling, https://arxiv.org/abs/1706.04599). While features are poor, it is large, `P_i` is
+    flat, and all weights stay near 1; a fixed strength would take what the features cannot yet tell for noise.
+
     Args:
-        reg: entropic strength, in units of the cost.
+        reg: entropic strength, in units of the cost; chosen on the meta set, again at every solve, by default.
 
     Attributes:
         noise_rate (`Tensor`): `()`, `e` as last estimated.
+        strength (`Tensor`): `()`, `reg` as last used.
     """
 
-    def __init__(self, *, reg: float = 0.1) -> None:
+    divisible = True
+
+    def __init__(self, *, reg: float | None = None) -> None:
         super().__init__()
-        self.reg = reg
+        if reg is not None:
+            check_reg(reg)
+        self.calibrates = reg is None
         self.register_buffer("noise_rate", torch.tensor(FIRST_GUESS, dtype=torch.float64))
+        self.register_buffer("strength", torch.tensor(UNCALIBRATED if reg is None else reg, dtype=torch.float64))
+
+    @torch.no_grad()
+    def calibrate(self, folds: Sequence[Fold], cost: Cost) -> None:
+        """Choose the strength, unless it was given or no class has two meta examples."""
+        if not (self.calibrates and folds):
+            return
+        losses = []
+        for reg in STRENGTHS:
+            shares = [own_class_share(fold.held_out, fold.target, cost, reg).double() for fold in folds]
+            losses.append(-torch.cat(shares).clamp_min(torch.finfo(torch.float32).tiny).log().mean().item())
+        self.strength.fill_(STRENGTHS[losses.index(min(losses))])
 
     @torch.no_grad()
     def forward(self, index: Tensor, source: Measure, target: Measure, cost: Cost) -> Weights:
-        share = own_class_share(source, target, cost, self.reg).double()  # (n,), in [0, 1]
+        share = own_class_share(source, target, cost, self.strength.item()).double()  # (n,), in [0, 1]
         prior = source.mass.double()
         num_classes = target.labels.unique().numel()
         e = torch.full_like(self.noise_rate, FIRST_GUESS)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from hf_otw.target import Fold
 from hf_otw.types import Cost, Measure, Weights
 from hf_otw.weighting.base import WeightModel, mean_one
 
@@ -22,7 +25,12 @@ class KeepClassTotals(WeightModel):
     def __init__(self, inner: WeightModel) -> None:
         super().__init__()
         self.inner = inner
-        self.needs_transport = inner.needs_transport
+        self.needs_transport, self.divisible = inner.needs_transport, inner.divisible
+        self.calibrates = inner.calibrates
+
+    def calibrate(self, folds: Sequence[Fold], cost: Cost) -> None:
+        """That of the inner model."""
+        self.inner.calibrate(folds, cost)
 
     @property
     def name(self) -> str:
