@@ -16,10 +16,10 @@ FAST   := not slow and not distributed and not browser and not packages
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv data demo recipes test test-fast picture lint format clean
+.PHONY: help venv data demo recipes test test-fast conformance picture lint format clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 venv: .venv/.stamp  ## Set up .venv with the pinned versions (again, if an earlier try broke off)
 
@@ -70,6 +70,11 @@ test: .venv/.stamp  ## Run all tests (WORKERS=2 ARGS=)
 
 test-fast: .venv/.stamp  ## Run the tests that need neither time nor several processes, in under a minute
 	@$(PYTHON) -m pytest -q -n $(WORKERS) --dist loadfile -m '$(FAST)' $(ARGS)
+
+# The checkout of transformers is the user's, near the installed release: see tests/conformance/README.md.
+conformance: .venv/.stamp  ## Run transformers' own tests of the Trainer on OTWeightedTrainer (TRANSFORMERS=path ARGS=)
+	@$(PIP) install -c constraints.txt parameterized pytest-timeout
+	@TRANSFORMERS='$(TRANSFORMERS)' $(PYTHON) -m tests.conformance.run $(ARGS)
 
 # The README's picture, from the report of `make demo`.
 CHROMIUM ?= chromium

@@ -50,6 +50,12 @@ class IndexCollator:
     def __init__(self, collate: Callable[[list[Any]], Any], hidden: str | None = None) -> None:
         self.collate, self.hidden = collate, (EXAMPLE_INDEX, hidden)
 
+    def __getattr__(self, name: str) -> Any:
+        # What else the user's collator has: the Trainer saves its tokenizer beside the model.
+        if name == "collate":  # not there yet while a copy is made
+            raise AttributeError(name)
+        return getattr(self.collate, name)
+
     def __call__(self, items: list[Any]) -> Any:
         """Collate, and put the row numbers back beside what the collator returns."""
         index = [item[EXAMPLE_INDEX] for item in items if EXAMPLE_INDEX in item]
@@ -180,8 +186,13 @@ def with_example_index(dataset: Any, rows: np.ndarray | None = None) -> Any:
 
     Row numbers are those of `dataset` as it was given, whatever subset is served.
     """
-    if not isinstance(dataset, Dataset) or dataset.format["type"] == "custom":
-        return IndexedDataset(dataset, rows)  # a custom transform decides its own columns: add ours behind it
+    if (
+        not isinstance(dataset, Dataset)
+        or dataset.format["type"] == "custom"
+        or "dtype" in dataset.format["format_kwargs"]
+    ):
+        # Add ours behind a custom transform, which decides its columns, and a dtype, which row numbers may not fit.
+        return IndexedDataset(dataset, rows)
     if EXAMPLE_INDEX in dataset.column_names:
         dataset = dataset.remove_columns(EXAMPLE_INDEX)
     indexed = dataset.add_column(EXAMPLE_INDEX, np.arange(len(dataset)))

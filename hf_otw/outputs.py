@@ -22,8 +22,9 @@ def logits_of(outputs: Any, ndim: int = 2) -> Tensor:
     if logits is None or logits.ndim != ndim:
         found = sorted(outputs) if isinstance(outputs, dict) else type(outputs).__name__
         shape = None if logits is None else tuple(logits.shape)
+        expected = SHAPES.get(ndim, f"with {ndim} dimensions")  # a task of the user's own may have any
         raise ValueError(
-            f"Expected the model to return logits of shape {SHAPES[ndim]}, got {found} with logits of shape {shape}. "
+            f"Expected the model to return logits of shape {expected}, got {found} with logits of shape {shape}. "
             "Use a model for the task (`AutoModelForSequenceClassification`, ...), name the task (`task`), or set "
             "weighting='none'."
         )

@@ -16,6 +16,7 @@ def check_support(
     task: Task,
     compute_loss_func: Any,
     *,
+    smoothing: float,
     needs_transport: bool,
 ) -> None:
     """Check the combination of arguments and model.
@@ -36,10 +37,10 @@ def check_support(
             "transport. Start the script with `accelerate launch` or `torchrun`, or set CUDA_VISIBLE_DEVICES to one "
             "GPU."
         )
-    if args.label_smoothing_factor and "cross_entropy" not in task.losses:
+    if smoothing and "cross_entropy" not in task.losses:
         raise ValueError(
             f"Expected label_smoothing_factor=0 for the task {task.name!r}, whose loss smooths no labels, got "
-            f"{args.label_smoothing_factor}. Leave it out."
+            f"{smoothing}. Leave it out."
         )
     if needs_transport and options.weight_scope == "batch" and args.per_device_train_batch_size < 2:
         raise ValueError(

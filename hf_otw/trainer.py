@@ -79,10 +79,12 @@ class OTWeightedTrainer(Trainer):
             return
         self.label_names = self.label_names or ["labels"]  # of a forward that takes none: the loss is ours
         model = self.accelerator.unwrap_model(self.model)
-        options, smoothing = self.weighting_args, self.args.label_smoothing_factor
+        options = self.weighting_args
+        smoothing = self.args.label_smoothing_factor if self.label_smoother else 0.0  # the host warns, and makes none
         self._task = task or find_task(model, self.train_dataset, self.label_names, options)
         options.resolve_task(self._task)
-        check_support(self.args, options, self._task, self.compute_loss_func, needs_transport=self._needs_transport)
+        given = (self.args, options, self._task, self.compute_loss_func)
+        check_support(*given, smoothing=smoothing, needs_transport=self._needs_transport)
         self._losses = BatchLoss(
             self._task, options, label_smoothing=smoothing, label_name=self.label_names[0], example_loss=example_loss
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import pickle
 from datetime import datetime
 
 import datasets
@@ -214,3 +216,28 @@ def test_split_meta_avoids():
     avoid[:] = True
     with pytest.raises(ValueError, match="at least 2 distinct training examples of every class.* class 0 has 10"):
         split_meta(labels, 2, 2, seed=0, avoid=avoid)
+
+
+class WithTokenizer:
+    tokenizer = "tokenizer"
+
+    def __call__(self, items):
+        return {}
+
+
+def test_the_collator_has_what_the_users_has():
+    """The Trainer saves the collator's tokenizer beside the model. Kills: a wrapper that hides it, or cannot be copied
+    to the workers of a loader.
+    """
+    collator = pickle.loads(pickle.dumps(copy.deepcopy(IndexCollator(WithTokenizer()))))
+    assert collator.tokenizer == "tokenizer"
+    assert not hasattr(collator, "other")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.uint8])
+def test_row_numbers_are_not_cast_to_the_dtype_of_a_format(dtype):
+    """Kills: row 2999 in half precision, which is row 3000, or in a byte."""
+    dataset = Dataset.from_dict({"x": [0] * 3000}).with_format("torch", dtype=dtype)
+    rows = with_example_index(dataset, np.arange(1, 3000))
+    assert rows[2998][EXAMPLE_INDEX] == 2999
+    assert rows[0]["x"].dtype == dtype
