@@ -346,11 +346,8 @@ def test_what_is_there_is_not_run_again(
 @pytest.mark.distributed
 def test_two_processes_write_one_file(tmp_path: Path) -> None:
     path = DIABETES / "ot.yaml"
-    # `accelerate launch --cpu` starts several processes through mpirun only; `--multi_gpu` starts them by torch and,
-    # where there is no GPU, they train on the CPU.
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    # Port 0: any that is free, as other tests may launch at the same time.
-    command += ["--num_machines", "1", "--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    command = [sys.executable, "-m", "accelerate.commands.launch"]
+    command += ["--config_file", str(ROOT / "accelerate_configs" / "cpu_ddp.yaml"), "--dynamo_backend", "no"]
     command += ["-m", "tests.test_recipes_run", str(path), "--output-dir", str(tmp_path), *small(path, {})]
     env = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT.parent)}
     done = subprocess.run(command, cwd=ROOT.parent, env=env, capture_output=True, text=True, timeout=300, check=False)
