@@ -170,8 +170,10 @@ class OTWeightedTrainer(Trainer):
 
     def _meta_loss(self, model: nn.Module, step: int) -> Tensor:
         """Coefficient times the mean loss of a meta batch."""
-        args = self.weighting_args
-        items = self._session.meta_items(args.meta_batch_size, seed=self.args.seed, step=step)
+        args, size = self.weighting_args, self.weighting_args.meta_batch_size
+        if self.args.auto_find_batch_size:  # what is too large for a training batch is too large for a meta batch
+            size = min(size or self._train_batch_size, self._train_batch_size)
+        items = self._session.meta_items(size, seed=self.args.seed, step=step)
         return args.meta_loss_coefficient * self._losses.meta(model, self._prepare_input(self._collate(items)))
 
     # ---- Seams of the host ----------------------------------------------------------------------------------------
