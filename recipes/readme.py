@@ -35,7 +35,8 @@ NOISE_ROWS = {
     "cross_entropy": "cross-entropy",
     "logit_adjustment": "logit adjustment",
     "logit_adjustment_and_meta_term": "logit adjustment + meta term",
-    "default_without_meta_term": "default without its meta term",
+    "fixed_strength_without_meta_term": "`OTWeightedTrainer`, `reg=0.1`, without its meta term",
+    "fixed_strength": "`OTWeightedTrainer`, `reg=0.1`",
     "default": "`OTWeightedTrainer`, default",
 }
 
