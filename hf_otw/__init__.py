@@ -13,13 +13,24 @@ from hf_otw.learn import WeightsResult, learn_weights
 
 if TYPE_CHECKING:
     from hf_otw.args import OTWeightedTrainingArguments
+    from hf_otw.checkpoint import last_complete_checkpoint
     from hf_otw.trainer import OTWeightedTrainer
 
 __version__ = "0.1.0"
 
-_LAZY = {"OTWeightedTrainer": "hf_otw.trainer", "OTWeightedTrainingArguments": "hf_otw.args"}
+_LAZY = {
+    "OTWeightedTrainer": "hf_otw.trainer",
+    "OTWeightedTrainingArguments": "hf_otw.args",
+    "last_complete_checkpoint": "hf_otw.checkpoint",
+}
 
-__all__ = ["OTWeightedTrainer", "OTWeightedTrainingArguments", "WeightsResult", "learn_weights"]
+__all__ = [
+    "OTWeightedTrainer",
+    "OTWeightedTrainingArguments",
+    "WeightsResult",
+    "last_complete_checkpoint",
+    "learn_weights",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -66,3 +67,40 @@ def restore(load: Callable[[dict[str, Tensor]], None], folder: str | Path, heade
         logger.warning("No example weights (otw_state.*) in %s: they are learned anew from its model.", folder)
     else:
         load(state)
+
+
+def last_complete_checkpoint(folder: str | Path) -> str | None:
+    """The newest checkpoint in an output folder that was written to its end, or None.
+
+    A run that is killed while it saves leaves a checkpoint that cannot be resumed, or, where only the random state of
+    another process is missing, one that resumes with other random numbers; `resume_from_checkpoint=True` takes it all
+    the same. `trainer.train(resume_from_checkpoint=last_complete_checkpoint("out"))` goes on from the one before.
+
+    Args:
+        folder: `output_dir` of the run. Under `torchrun` or `accelerate launch` the random state of each of the
+            `WORLD_SIZE` processes must be there.
+    """
+    numbers = [(int(path.name[11:]), path) for path in Path(folder).glob("checkpoint-*") if path.name[11:].isdigit()]
+    for _, path in sorted(numbers, reverse=True):
+        if is_complete(path, int(os.environ.get("WORLD_SIZE", "1"))):
+            return str(path)
+    return None
+
+
+def is_complete(checkpoint: Path, num_processes: int) -> bool:
+    """Was everything written, to the last byte? The host writes `trainer_state.json` last, of the first process."""
+    try:
+        for path in (checkpoint / "trainer_state.json", *checkpoint.glob("*.json")):
+            json.loads(path.read_text(encoding="utf-8"))
+        for path in checkpoint.rglob("*.safetensors"):
+            with safe_open(path, framework="pt"):  # refuses a file that is not as long as its header says
+                pass
+    except (OSError, ValueError, SafetensorError):
+        return False
+    pickles = [path for path in checkpoint.iterdir() if path.suffix in (".pt", ".pth", ".bin")]
+    states = [path for path in pickles if path.name.startswith("rng_state")]
+    return (
+        all(zipfile.is_zipfile(path) for path in pickles)  # their directory is at the end
+        and (not states or len(states) >= num_processes)
+        and (checkpoint / TENSORS).exists() == (checkpoint / HEADER).exists()
+    )

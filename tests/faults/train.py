@@ -1,0 +1,97 @@
+"""Trains a toy run to its end, from the last complete checkpoint on if there is one, and writes what it became.
+
+`[KILL=name:k] python tests/faults/train.py OUT`, also under `torchrun`: with KILL the whole process group is killed,
+without warning, just before the k-th call of one of `POINTS`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Trainer, TrainerState
+
+from hf_otw import checkpoint, last_complete_checkpoint
+from tests.toys import collate, history, model, parameters, toy_dataset, toy_trainer
+
+#: Where a run can be cut: inside a step, before and after each file of a save, between the two files of ours.
+POINTS: dict[str, tuple[Any, str]] = {
+    "step": (Trainer, "training_step"),
+    "model": (Trainer, "save_model"),
+    "optimizer": (Trainer, "_save_optimizer_and_scheduler"),
+    "weights": (checkpoint, "save_state"),
+    "replace": (os, "replace"),
+    "random_state": (Trainer, "_save_rng_state"),
+    "trainer_state": (TrainerState, "save_to_json"),
+}
+STEPS, SAVE_STEPS = 12, 2
+#: A step takes a moment, so that a kill by the clock finds all parts of a run.
+PAUSE = 0.02
+
+
+def killing(call: Callable[..., Any], at: int) -> Callable[..., Any]:
+    calls = 0
+
+    def counted(*positional: Any, **keywords: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            os.killpg(os.getpgid(0), signal.SIGKILL)
+            time.sleep(60)
+        return call(*positional, **keywords)
+
+    return counted
+
+
+def slow_collate(items: list[Any]) -> dict[str, torch.Tensor]:
+    time.sleep(PAUSE)
+    return collate(items)
+
+
+def main(out: Path) -> None:
+    name, _, count = os.environ.get("KILL", "").partition(":")
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    trainer = toy_trainer(
+        out,
+        net=model(dropout=0.1),
+        data=toy_dataset((24, 12, 12)),
+        trainer_data_collator=slow_collate,
+        max_steps=STEPS,
+        per_device_train_batch_size=4 // processes,
+        gradient_accumulation_steps=2,
+        save_strategy="steps",
+        save_steps=SAVE_STEPS,
+        save_total_limit=3,
+        weighting="clean_posterior",
+        example_loss="logit_adjusted",
+        meta_loss_coefficient=0.1,
+        weight_warmup=3,
+        weight_refresh_steps=4,
+        weight_smoothing=0.5,
+    )
+    assert trainer.args.world_size == processes
+    found = last_complete_checkpoint(out)
+    if name:
+        owner, attribute = POINTS[name]
+        setattr(owner, attribute, killing(getattr(owner, attribute), int(count)))
+    if trainer.is_world_process_zero():
+        print(f"starts from {found}", flush=True)
+    trainer.train(resume_from_checkpoint=found)
+    result = {
+        "parameters": parameters(trainer),
+        "weights": trainer.example_weights,
+        "state": trainer._session.reweighter.state_dict(),
+        # The host takes the mean loss of a resumed run over the steps since then: left out.
+        "log": [row for row in history(trainer) if "train_loss" not in row],
+    }
+    torch.save(result, out / f"result-{trainer.args.process_index}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
