@@ -193,7 +193,9 @@ def test_the_default_preset_trains(tmp_path, name, scope):
     trainer.train()
     weights = trainer.weights.weights
     assert torch.isfinite(weights).all()
-    assert weights.std() > 1e-4
+    assert (weights >= 0).all()
+    # Two meta examples a class and no wrong label: the weights may all be 1, but they were solved for.
+    assert np.isfinite(logged(trainer, "otw/objective")).any()
     if scope == "dataset":
         assert weights.mean() == pytest.approx(1, abs=1e-5)
     assert all(np.isfinite(logged(trainer, "loss")))

@@ -22,9 +22,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from benchmarks.reliability import record
+from tests.faults.train import kill_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(__file__).with_name("train.py")
@@ -37,13 +39,11 @@ TIMEOUT_S = 300
 
 
 def start(out: Path, processes: int, kill: str = "") -> subprocess.Popen[str]:
-    """A run in a process group of its own."""
+    """A run: a process, or a launcher with some."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     command = [sys.executable, *(launcher if processes > 1 else []), str(SCRIPT), str(out)]
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "KILL": kill}
-    return subprocess.Popen(
-        command, env=env, cwd=out, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
-    )
+    return subprocess.Popen(command, env=env, cwd=out, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
 def finish(run: subprocess.Popen[str]) -> bool:
@@ -57,11 +57,11 @@ def finish(run: subprocess.Popen[str]) -> bool:
 
 
 def kill_by_clock(run: subprocess.Popen[str], after: float) -> None:
-    """Kill the group `after` seconds from the line that the run prints when it starts to train."""
+    """Kill the run `after` seconds from the line that the run prints when it starts to train."""
     run.stdout.readline()
     time.sleep(after)
-    with contextlib.suppress(ProcessLookupError):  # it was faster
-        os.killpg(run.pid, signal.SIGKILL)
+    with contextlib.suppress(psutil.NoSuchProcess):  # it was faster
+        kill_tree(run.pid)
 
 
 def results(out: Path, processes: int) -> list[dict[str, Any]]:
