@@ -1,7 +1,7 @@
 """Trains a toy run to its end, from the last complete checkpoint on if there is one, and writes what it became.
 
-`[KILL=name:k] python tests/faults/train.py OUT`, also under `torchrun`: with KILL all its processes are killed, without
-warning, just before the k-th call of one of `POINTS`.
+`[KILL=name:k] python tests/faults/train.py OUT`, also under `torchrun`: with KILL all its processes are killed,
+without warning, just before the k-th call of one of `POINTS`.
 """
 
 from __future__ import annotations
