@@ -16,7 +16,7 @@ FAST   := not slow and not distributed and not browser and not packages
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv data demo recipes test test-fast conformance picture lint format clean
+.PHONY: help venv data demo recipes test test-fast conformance faults picture lint format clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -75,6 +75,9 @@ test-fast: .venv/.stamp  ## Run the tests that need neither time nor several pro
 conformance: .venv/.stamp  ## Run transformers' own tests of the Trainer on OTWeightedTrainer (TRANSFORMERS=path ARGS=)
 	@$(PIP) install -c constraints.txt parameterized pytest-timeout
 	@TRANSFORMERS='$(TRANSFORMERS)' $(PYTHON) -m tests.conformance.run $(ARGS)
+
+faults: .venv/.stamp  ## Kill training runs, resume them, and compare with a run that nobody killed (ARGS='--kills 14')
+	@$(PYTHON) -m tests.faults.kill $(ARGS)
 
 # The README's picture, from the report of `make demo`.
 CHROMIUM ?= chromium

@@ -11,8 +11,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from recipes.readme import fill
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "reliability.json"
+PAGE = ROOT / "docs" / "reliability.md"
 PACKAGES = ("hf_otw", "transformers", "accelerate", "torch", "numpy")
 
 
@@ -24,3 +27,34 @@ def record(key: str, counts: dict[str, Any], path: Path = RESULTS) -> None:
     unfinished = path.with_suffix(".unfinished")
     unfinished.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     unfinished.replace(path)
+
+
+def table(found: dict[str, Any]) -> str:
+    """The counts, a row each."""
+    lines = ["| what | tried | held | command |", "|---|---:|---:|---|"]
+    if "kills" in found:
+        for processes, counts in found["kills"]["by_processes"].items():
+            many = "es" * (processes != "1")
+            what = f"runs killed and resumed, {processes} process{many}: bit-equal to one that was not"
+            lines.append(f"| {what} | {counts['tried']} | {counts['bit_equal']} | `make faults` |")
+    for name, counts in found.get("conformance", {}).get("runs", {}).items():
+        ran = counts["passed"] + counts["failed"]
+        what = f'tests of transformers\' own suite, `weighting="{name}"`: as with the stock Trainer'
+        held = ran - counts["failed_beside_stock"]
+        lines.append(f"| {what} | {ran} | {held} | `make conformance` |")
+    return "\n".join(lines)
+
+
+def fill_page(page: str, found: dict[str, Any]) -> str:
+    """The page's text with the counts that were recorded."""
+    return fill(page, "reliability", table(found))
+
+
+def main() -> None:
+    """Write the table."""
+    found = json.loads(RESULTS.read_text(encoding="utf-8"))
+    PAGE.write_text(fill_page(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
