@@ -223,9 +223,9 @@ class OTWeightedTrainer(Trainer):
         )
 
     def _state_header(self, reweighter: Reweighter) -> dict[str, Any]:
-        data = self.training_data
-        name = reweighter.weight_model.name
-        return {"weight_model": name, "num_examples": len(data.labels), "labels_digest": data.labels_digest}
+        data, name = self.training_data, reweighter.weight_model.name
+        digests = {"labels_digest": data.labels_digest, "contents_digest": data.contents_digest}
+        return {"weight_model": name, "num_examples": len(data.labels), **digests}
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)

@@ -17,7 +17,7 @@ from hf_otw import data as data_module
 from hf_otw.args import WeightingArguments
 from hf_otw.factory import build_weight_model
 from hf_otw.meta import MetaSet
-from hf_otw.overlap import count_overlap
+from hf_otw.overlap import contents_digest, count_overlap
 from hf_otw.presets import BASELINES
 from hf_otw.target import check_classes
 from hf_otw.tasks import LabelReader, Labels, LabelSource, Task
@@ -77,6 +77,12 @@ class TrainingData:
         parts = [self.labels, torch.as_tensor(self.train_rows.astype(np.int64))]
         parts += [part for part in (self.label_vectors, self.unit_counts) if part is not None]
         return hashlib.sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest()[:16]
+
+    @cached_property
+    def contents_digest(self) -> str | None:
+        """Identifies the inputs: see `hf_otw.overlap.contents_digest`."""
+        wrapped = isinstance(self.indexed, data_module.IndexedDataset)
+        return contents_digest(self.indexed.dataset if wrapped else self.indexed)
 
     def subset(self, rows: Sequence[int]) -> Any:
         """Rows of the training set as given."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import shutil
 
 import pytest
@@ -144,6 +145,24 @@ def test_another_training_set_is_refused(checkpoint, tmp_path):
     trainer = toy_trainer(tmp_path, data=toy_dataset(seed=5), **SETTINGS)
     with pytest.raises(ValueError, match="belong to another training set"):
         trainer.train(resume_from_checkpoint=str(checkpoint))
+
+
+def test_changed_inputs_are_refused(checkpoint, tmp_path):
+    """The labels are the same, and the rows in the same order: weights would land on other texts without an error.
+    Kills: a fingerprint of labels alone. A transform that draws at random is no change.
+    """
+    data = toy_dataset()
+    changed = data.map(lambda row, i: {"input_ids": [2 + i % 3, *row["input_ids"][1:]]}, with_indices=True)
+    trainer = toy_trainer(tmp_path / "a", data=changed, **SETTINGS)
+    with pytest.raises(ValueError, match="contents_digest = '[0-9a-f]{16}', got '[0-9a-f]{16}'"):
+        trainer.train(resume_from_checkpoint=str(checkpoint))
+
+    def shuffled(rows):
+        return {**rows, "input_ids": [row[:1] + random.sample(row[1:], len(row) - 1) for row in rows["input_ids"]]}
+
+    augmented = toy_trainer(tmp_path / "b", data=data.with_transform(shuffled), **(SETTINGS | {"max_steps": 7}))
+    augmented.train(resume_from_checkpoint=str(checkpoint))
+    assert augmented.state.global_step == 7
 
 
 def test_what_a_checkpoint_holds(checkpoint):
