@@ -36,6 +36,7 @@ SCRIPT = Path(__file__).with_name("train.py")
 DIRECTED = ("step:{step}", "model:2", "optimizer:2", "weights:2", "replace:3", "replace:4", "random_state:2")
 KINDS = (*DIRECTED, "trainer_state:2", "clock", "clock", "clock", "clock")
 TIMEOUT_S = 300
+ERRORS = "errors.txt"
 
 
 def start(out: Path, processes: int, kill: str = "") -> subprocess.Popen[str]:
@@ -43,16 +44,16 @@ def start(out: Path, processes: int, kill: str = "") -> subprocess.Popen[str]:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     command = [sys.executable, *(launcher if processes > 1 else []), str(SCRIPT), str(out)]
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "KILL": kill}
-    return subprocess.Popen(command, env=env, cwd=out, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    with open(out / ERRORS, "w", encoding="utf-8") as errors:
+        return subprocess.Popen(command, env=env, cwd=out, stdout=subprocess.PIPE, stderr=errors, text=True)
 
 
 def finish(run: subprocess.Popen[str]) -> bool:
     """Wait for the end; was the run killed?"""
     run.communicate(timeout=TIMEOUT_S)
     if run.returncode not in (0, -signal.SIGKILL):
-        raise SystemExit(
-            f"Expected a run that ends or is killed, its exit status is {run.returncode}. Run {run.args}."
-        )
+        said = (Path(run.args[-1]) / ERRORS).read_text(encoding="utf-8")[-3000:]
+        raise SystemExit(f"Expected a run that ends or is killed, its exit status is {run.returncode}:\n{said}")
     return run.returncode != 0
 
 
