@@ -74,11 +74,13 @@ class CleanPosterior(WeightModel):
     def forward(self, index: Tensor, source: Measure, target: Measure, cost: Cost) -> Weights:
         share = own_class_share(source, target, cost, self.strength.item()).double()  # (n,), in [0, 1]
         prior = source.mass.double()
+        prior = prior / prior.sum()
         num_classes = target.labels.unique().numel()
         e = torch.full_like(self.noise_rate, FIRST_GUESS)
         for _ in range(MAX_ITER):
             clean = _posterior(share, e, num_classes)  # E step
-            updated = (prior * (1 - clean)).sum()  # M step
+            # M step. Short of 1, where every weight were 0: towards it the weights go to `share`, up to their mean.
+            updated = (prior * (1 - clean)).sum().clamp(max=1 - TOLERANCE)
             settled = (updated - e).abs() < TOLERANCE
             e = updated
             if settled:
