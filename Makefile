@@ -76,8 +76,11 @@ conformance: .venv/.stamp  ## Run transformers' own tests of the Trainer on OTWe
 	@$(PIP) install -c constraints.txt parameterized pytest-timeout
 	@TRANSFORMERS='$(TRANSFORMERS)' $(PYTHON) -m tests.conformance.run $(ARGS)
 
-faults: .venv/.stamp  ## Kill training runs, resume them, and compare with a run that nobody killed (ARGS='--kills 14')
-	@$(PYTHON) -m tests.faults.kill $(ARGS)
+# `make faults KILL_ARGS='--kills 14 --processes 1' CASES=1000`.
+CASES ?= 10000
+faults: .venv/.stamp  ## Kill training runs and compare, resumed, with one that nobody killed; check random problems
+	@$(PYTHON) -m tests.faults.kill $(KILL_ARGS)
+	@$(PYTHON) -m tests.faults.properties --cases $(CASES)
 
 # The README's picture, from the report of `make demo`.
 CHROMIUM ?= chromium

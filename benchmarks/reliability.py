@@ -37,6 +37,14 @@ def table(found: dict[str, Any]) -> str:
             many = "es" * (processes != "1")
             what = f"runs killed and resumed, {processes} process{many}: bit-equal to one that was not"
             lines.append(f"| {what} | {counts['tried']} | {counts['bit_equal']} | `make faults` |")
+    if "properties" in found:
+        counts = found["properties"]
+        what = "random problems of weighting and transport: finite, non-negative, mean 1, totals add up"
+        lines.append(f"| {what} | {counts['cases']:,} | {counts['cases'] - counts['failures']:,} | `make faults` |")
+    if "mutation" in found:
+        counts = found["mutation"]
+        what = "deliberate mistakes in the mathematics, [one at a time](mutation.md): noticed by the tests"
+        lines.append(f"| {what} | {counts['total']:,} | {counts['killed']:,} | `make mutation` |")
     for name, counts in found.get("conformance", {}).get("runs", {}).items():
         ran = counts["passed"] + counts["failed"]
         what = f'tests of transformers\' own suite, `weighting="{name}"`: as with the stock Trainer'

@@ -10,6 +10,8 @@ from benchmarks.reliability import PAGE, RESULTS, fill_page, record, table
 FOUND = {
     "kills": {"tried": 3, "bit_equal": 2, "by_processes": {"1": {"tried": 3, "bit_equal": 2}}},
     "conformance": {"runs": {"none": {"passed": 8, "failed": 2, "skipped": 5, "failed_beside_stock": 1}}},
+    "properties": {"cases": 1200, "failures": 3},
+    "mutation": {"total": 90, "killed": 80},
 }
 
 
@@ -23,6 +25,8 @@ def test_counts_that_held_and_did_not() -> None:
     shown = table(FOUND)
     assert "1 process: bit-equal to one that was not | 3 | 2 |" in shown
     assert "| 10 | 9 |" in shown
+    assert "| 1,200 | 1,197 |" in shown
+    assert "| 90 | 80 |" in shown
 
 
 def test_a_record_leaves_the_others_alone(tmp_path: Path) -> None:
