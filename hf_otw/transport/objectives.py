@@ -98,7 +98,9 @@ def sharp_objective(
         grad[rows] = (P * C).sum(dim=1)  # cost of each row, (rows,)
         rhs += (wP * (C - grad[rows, None])).sum(dim=0)  # (m,)
         schur += torch.diag(wP.sum(dim=0)) - P.T @ wP  # (m, m), singular along the constant vector
-    y = torch.linalg.pinv(blocks.sum(schur), hermitian=True) @ blocks.sum(rhs)
+    # Where nothing crosses between columns it is rounding noise and underflow, which must not be inverted.
+    inverse = torch.linalg.pinv(blocks.sum(schur).double(), atol=torch.finfo(w.dtype).eps, hermitian=True)
+    y = (inverse @ blocks.sum(rhs).double()).to(w)
     for rows, C in blocks:
         grad[rows] -= torch.sub(h, C, alpha=1 / reg).softmax(dim=1) @ y
     return _gradient(result, result.value_linear, blocks.all_rows(grad))

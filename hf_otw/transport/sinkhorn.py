@@ -124,6 +124,7 @@ def _pass(
         z = p.sum(dim=1)
         r = top.squeeze(1) + z.log()
         block_mass = a[rows] * row_marginal.log_mass(r, reg).exp()
+        block_mass = torch.where(a[rows] > 0, block_mass, 0)  # a row without mass fits as it likes, to infinity
         s += (block_mass / z) @ p  # (rows,) @ (rows, m) = (m,)
         mass[rows], fit[rows] = block_mass, r
         if last:

@@ -19,6 +19,7 @@ FIRST_GUESS = 0.1
 STRENGTHS = tuple(0.05 * 2 ** (k / 2) for k in range(15))
 UNCALIBRATED = 0.1
 MAX_ITER = 500
+TINY = torch.finfo(torch.float32).tiny
 TOLERANCE = 1e-6
 
 
@@ -67,12 +68,13 @@ class CleanPosterior(WeightModel):
         losses = []
         for reg in STRENGTHS:
             shares = [own_class_share(fold.held_out, fold.target, cost, reg).double() for fold in folds]
-            losses.append(-torch.cat(shares).clamp_min(torch.finfo(torch.float32).tiny).log().mean().item())
+            losses.append(-torch.cat(shares).clamp_min(TINY).log().mean().item())
         self.strength.fill_(STRENGTHS[losses.index(min(losses))])
 
     @torch.no_grad()
     def forward(self, index: Tensor, source: Measure, target: Measure, cost: Cost) -> Weights:
         share = own_class_share(source, target, cost, self.strength.item()).double()  # (n,), in [0, 1]
+        share = share.clamp_min(TINY)  # no share at all, of any row, is no reason to prefer a row
         prior = source.mass.double()
         prior = prior / prior.sum()
         num_classes = target.labels.unique().numel()
@@ -92,4 +94,4 @@ class CleanPosterior(WeightModel):
 
 def _posterior(share: Tensor, e: Tensor, num_classes: int) -> Tensor:
     clean, noise = (1 - e) * share, e / num_classes
-    return torch.where(clean + noise > 0, clean / (clean + noise).clamp_min(torch.finfo(share.dtype).tiny), 1)
+    return clean / (clean + noise)
