@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from transformers import TrainingArguments
+from transformers.trainer_utils import HubStrategy
 
 from hf_otw.costs import COSTS
 from hf_otw.presets import BASELINES, PRESETS, defaults
@@ -161,6 +162,11 @@ class WeightingArguments:
         "Keep weights and feature memory in checkpoints, for an exact resume. Without it, a resumed run solves anew.",
         True,
     )
+    push_example_weights: bool = _field(
+        "Let `hub_strategy='checkpoint'` and `'all_checkpoints'` upload weights and features of single examples, which "
+        "are in checkpoints.",
+        False,
+    )
 
     def resolve_weighting(self) -> None:
         """Fill in the preset and check every value.
@@ -266,9 +272,21 @@ class OTWeightedTrainingArguments(WeightingArguments, TrainingArguments):
     """`TrainingArguments` plus `WeightingArguments`; no default of `TrainingArguments` is changed.
 
     Raises:
-        ValueError: an unknown name or a number out of its range, with what to use instead.
+        ValueError: an unknown name or a number out of its range, with what to use instead; a `hub_strategy` that
+            would upload weights of single examples.
     """
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.resolve_weighting()
+        self._check_uploads()
+
+    def _check_uploads(self) -> None:
+        uploads = self.push_to_hub and self.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS)
+        holds = self.weighting != "none" and self.save_weights_in_checkpoints and not self.save_only_model
+        if uploads and holds and not self.push_example_weights:
+            raise ValueError(
+                f"Expected no weights or features of single examples in uploads, but hub_strategy="
+                f"{self.hub_strategy.value!r} uploads checkpoints, which hold them. Set push_example_weights=True if "
+                "that is meant; if not, save_weights_in_checkpoints=False, or hub_strategy='every_save'."
+            )
