@@ -163,8 +163,8 @@ class WeightingArguments:
         True,
     )
     push_example_weights: bool = _field(
-        "Let `hub_strategy='checkpoint'` and `'all_checkpoints'` upload weights and features of single examples, which "
-        "are in checkpoints.",
+        "Let `hub_strategy='checkpoint'` and `'all_checkpoints'` upload the weights and features of single examples "
+        "that checkpoints hold.",
         False,
     )
 

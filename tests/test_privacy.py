@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
@@ -39,10 +38,10 @@ class RecordingHub:
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordingHub]:
+def hub(monkeypatch: pytest.MonkeyPatch) -> RecordingHub:
     found = RecordingHub()
     monkeypatch.setattr(transformers.trainer, "hf_api", lambda: found)
-    yield found
+    return found
 
 
 @pytest.mark.parametrize("strategy", ["end", "every_save"])

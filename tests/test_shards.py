@@ -18,9 +18,9 @@ from hf_otw.costs import CombinedCost, CostBlocks, FeatureCost, Standardizer, la
 from hf_otw.shards import ProcessShard
 from hf_otw.transport import BoundedRows, FixedRows, FreeRows, RelaxedRows, solve_semi_relaxed, solve_sinkhorn
 from hf_otw.transport._check import check_finite
-from hf_otw.transport.objectives import DIVISIBLE
+from hf_otw.transport.objectives import DIVISIBLE, entropy_objective, kl_objective
 from hf_otw.types import Measure
-from hf_otw.weighting import Agreement, CleanPosterior, ClosedForm, OwnClassMass
+from hf_otw.weighting import Agreement, CleanPosterior, ClosedForm, OwnClassMass, WeightNet
 
 N, M, D, K = 23, 7, 5, 3  # of four workers three have 6 rows, and one 5
 EXACT = {"rtol": 0, "atol": 1e-10}
@@ -135,6 +135,20 @@ def test_weight_models(problem: tuple[Measure, Measure], make: Any) -> None:
 
     for found in divided(4, N, lambda shard: learn(share(source, shard))):
         torch.testing.assert_close(found, learn(source), **EXACT, equal_nan=True)
+
+
+@pytest.mark.parametrize("objective", [entropy_objective, kl_objective])
+def test_net(problem: tuple[Measure, Measure], objective: Any) -> None:
+    """Kills: a softmax over one worker's rows, a gradient of one worker's part, or of parts that are not summed."""
+    source, target = problem
+
+    def learn(part: Measure) -> Any:
+        net = WeightNet(D, objective=objective, steps=3).double()
+        found = net(torch.arange(N), part, target, FeatureCost())
+        return found._asdict() | {"parameters": torch.cat([p.detach().flatten() for p in net.parameters()])}
+
+    for found in divided(4, N, lambda shard: learn(share(source, shard))):
+        torch.testing.assert_close(found, learn(source), rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize(("rows", "workers"), [(N, 4), (5, 4), (2, 1)])
