@@ -11,6 +11,7 @@ from torch import Tensor
 from hf_otw.costs import FeatureCost
 from hf_otw.transport import BoundedRows, RelaxedRows, objectives
 from hf_otw.transport.objectives import (
+    ObjectiveGradient,
     divergence_objective,
     entropy_objective,
     kl_objective,
@@ -25,10 +26,12 @@ from hf_otw.weighting import (
     OwnClassMass,
     RowMass,
     SoftmaxSGDStep,
+    Table,
     WeightModel,
     WeightNet,
 )
 from hf_otw.weighting.base import exact
+from hf_otw.weighting.mirror import GROW, SHRINK, mirror_descent
 
 N, M, D, K = 40, 6, 4, 3
 
@@ -53,6 +56,7 @@ INDEX = torch.arange(N)
         (OwnClassMass(), {"reg": 0.1, "tol": 1e-3, "max_iter": 500}),
         (RowMass(), {"reg": 0.1, "tol": 1e-3, "max_iter": 500, "rows": RelaxedRows()}),
         (WeightNet(D), {"reg": 0.1, "steps": 20, "lr": 0.5, "objective": entropy_objective}),
+        (Table(N), {"reg": 0.1, "steps": 20, "lr": 10.0, "objective": entropy_objective}),
         (SoftmaxSGDStep(), {"lr": 0.01, "weight_decay": 5e-4}),  # the paper's
     ],
 )
@@ -129,6 +133,46 @@ def test_keep_class_totals_of_a_class_with_little_weight() -> None:
     torch.testing.assert_close(found.weights, torch.tensor([0.5, 1.5, 2 / 3, 4 / 3]))
 
 
+@pytest.mark.parametrize("make", [lambda **kw: WeightNet(D, **kw), lambda **kw: Table(N, **kw)], ids=["net", "table"])
+@pytest.mark.parametrize(
+    ("objective", "divisible"), [(entropy_objective, True), (kl_objective, True), (divergence_objective, False)]
+)
+def test_divisible_where_the_objective_is(make: Any, objective: Any, divisible: bool) -> None:
+    assert make(objective=objective).divisible is divisible
+
+
+def flat(values: list[float], starts: list[Any]) -> Any:
+    """An objective without a slope, whose value is the next of `values` in each call."""
+    left = list(values)
+
+    def evaluate(w: Tensor, start: Tensor | None) -> ObjectiveGradient:
+        starts.append(start)
+        value = torch.tensor(left.pop(0))
+        return ObjectiveGradient(value, torch.zeros_like(w), value, value * 0, value > 0)
+
+    return evaluate
+
+
+class TestMirrorDescent:
+    def test_rounding_is_no_rise(self) -> None:
+        """Float32 has steps of 6e-5 at 1,000. Kills: a tolerance that shrinks with the value, or is subtracted."""
+        starts: list[Any] = []
+        _, at, lr = mirror_descent(
+            flat([1000.0, 1000.0005, 1000.001], starts), torch.zeros(4), lr=2.0, max_lr=100.0, steps=2
+        )
+        assert lr == 2 * GROW**2
+        assert at.value == torch.tensor(1000.001)
+        assert starts[0] is None
+        assert starts[1:] == [torch.tensor(1000.0), torch.tensor(1000.0005)]
+
+    def test_a_rise_is_taken_back(self) -> None:
+        _, at, lr = mirror_descent(flat([1.0, 1.001, 1.001], []), torch.zeros(4), lr=2.0, max_lr=2.5, steps=2)
+        assert (at.value, lr) == (1.0, 2 * SHRINK**2)
+
+    def test_the_longest_step(self) -> None:
+        assert mirror_descent(flat([1.0, 1.0], []), torch.zeros(4), lr=2.0, max_lr=2.5, steps=1)[2] == 2.5
+
+
 class TestNet:
     def test_initial_parameters(self) -> None:
         """Kills: a scale that grows or falls with the width: tanh would be saturated, or flat."""
@@ -150,12 +194,6 @@ class TestNet:
             for z in SOURCE.features
         ]
         torch.testing.assert_close(net.logits(SOURCE.features), torch.stack(expected))
-
-    @pytest.mark.parametrize(
-        ("objective", "divisible"), [(entropy_objective, True), (kl_objective, True), (divergence_objective, False)]
-    )
-    def test_divisible(self, objective: Any, divisible: bool) -> None:
-        assert WeightNet(D, objective=objective).divisible is divisible
 
     def test_each_solve_starts_from_the_last(self) -> None:
         """Kills: a cold start at every step, ten times the passes."""
