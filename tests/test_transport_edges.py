@@ -184,3 +184,22 @@ def test_impossible_problems_are_refused(name, a, reg, message):
 def test_impossible_row_marginals_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_row_without_mass_may_fit_to_infinity():
+    """The only row near its columns has no mass: its fit is exp(5000), and zero times that is zero. Kills NaN."""
+    C = torch.tensor([[0.0, 0.0], [0.5, 0.6], [0.7, 0.5]])
+    a, b = torch.tensor([0.0, 0.5, 0.5]), torch.tensor([0.5, 0.5])
+    found = solve_sinkhorn(CostBlocks.of_matrix(C), a, b, reg=1e-4, rows=FreeRows())
+    torch.testing.assert_close(found.marginal_a, torch.tensor([0.0, 0.5, 0.5]))
+    assert torch.isfinite(found.value)
+
+
+def test_columns_are_checked_by_their_name():
+    C = torch.zeros(2, 2)
+    half = torch.full((2,), 0.5)
+    with pytest.raises(ValueError, match=r"masses b to sum to 1, got 2\."):
+        solve_semi_relaxed(CostBlocks.of_matrix(C), half, half * 4, reg=0.1)
+    with pytest.raises(ValueError, match="masses a to sum to 1"):
+        solve_semi_relaxed(CostBlocks.of_matrix(C), half * 1.002, half, reg=0.1)
+    solve_semi_relaxed(CostBlocks.of_matrix(C), half * 1.0009, half, reg=0.1)
