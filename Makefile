@@ -16,7 +16,7 @@ FAST   := not slow and not distributed and not browser and not packages
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv data demo recipes test test-fast conformance faults picture lint format clean
+.PHONY: help venv data demo recipes test test-fast conformance faults mutation picture lint format clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -81,6 +81,10 @@ CASES ?= 10000
 faults: .venv/.stamp  ## Kill training runs and compare, resumed, with one that nobody killed; check random problems
 	@$(PYTHON) -m tests.faults.kill $(KILL_ARGS)
 	@$(PYTHON) -m tests.faults.properties --cases $(CASES)
+
+mutation: .venv/.stamp  ## Make small mistakes in the mathematics and see whether a test notices (ARGS=)
+	@$(PIP) install -c constraints.txt mutmut
+	@$(PYTHON) -m tests.mutation.run $(ARGS)
 
 # The README's picture, from the report of `make demo`.
 CHROMIUM ?= chromium

@@ -198,7 +198,7 @@ def test_a_row_without_mass_may_fit_to_infinity():
 def test_columns_are_checked_by_their_name():
     C = torch.zeros(2, 2)
     half = torch.full((2,), 0.5)
-    with pytest.raises(ValueError, match=r"masses b to sum to 1, got 2\."):
+    with pytest.raises(ValueError, match=r"masses b to sum to 1, got 4\."):
         solve_semi_relaxed(CostBlocks.of_matrix(C), half, half * 4, reg=0.1)
     with pytest.raises(ValueError, match="masses a to sum to 1"):
         solve_semi_relaxed(CostBlocks.of_matrix(C), half * 1.002, half, reg=0.1)
