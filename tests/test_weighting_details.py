@@ -49,18 +49,19 @@ INDEX = torch.arange(N)
 
 
 @pytest.mark.parametrize(
-    ("model", "defaults"),
+    ("make", "defaults"),
     [
-        (Agreement(), {"reg": 0.1}),
-        (ClosedForm(), {"reg": 0.1, "target_ess": None}),
-        (OwnClassMass(), {"reg": 0.1, "tol": 1e-3, "max_iter": 500}),
-        (RowMass(), {"reg": 0.1, "tol": 1e-3, "max_iter": 500, "rows": RelaxedRows()}),
-        (WeightNet(D), {"reg": 0.1, "steps": 20, "lr": 0.5, "objective": entropy_objective}),
-        (Table(N), {"reg": 0.1, "steps": 20, "lr": 10.0, "objective": entropy_objective}),
-        (SoftmaxSGDStep(), {"lr": 0.01, "weight_decay": 5e-4}),  # the paper's
+        (lambda: Agreement(), {"reg": 0.1}),
+        (lambda: ClosedForm(), {"reg": 0.1, "target_ess": None}),
+        (lambda: OwnClassMass(), {"reg": 0.1, "tol": 1e-3, "max_iter": 500}),
+        (lambda: RowMass(), {"reg": 0.1, "tol": 1e-3, "max_iter": 500, "rows": RelaxedRows()}),
+        (lambda: WeightNet(D), {"reg": 0.1, "steps": 20, "lr": 0.5, "objective": entropy_objective}),
+        (lambda: Table(N), {"reg": 0.1, "steps": 20, "lr": 10.0, "objective": entropy_objective}),
+        (lambda: SoftmaxSGDStep(), {"lr": 0.01, "weight_decay": 5e-4}),  # the paper's
     ],
 )
-def test_defaults(model: Any, defaults: dict[str, Any]) -> None:
+def test_defaults(make: Any, defaults: dict[str, Any]) -> None:
+    model = make()
     assert {name: getattr(model, name) for name in defaults} == defaults
 
 

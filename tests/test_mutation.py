@@ -1,0 +1,27 @@
+"""The bookkeeping of `make mutation`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.mutation.run import argued, function_of
+
+
+@pytest.mark.parametrize(
+    ("mutant", "function"),
+    [
+        ("hf_otw.costs.xǁCostBlocksǁsum__mutmut_2", "hf_otw.costs.CostBlocks.sum"),
+        ("hf_otw.transport._check.x_check_reg__mutmut_11", "hf_otw.transport._check.check_reg"),
+        ("hf_otw.costs.x__over_all__mutmut_4", "hf_otw.costs._over_all"),
+        ("hf_otw.costs.xǁFeatureCostǁ__call____mutmut_17", "hf_otw.costs.FeatureCost.__call__"),
+    ],
+)
+def test_names(mutant: str, function: str) -> None:
+    assert function_of(mutant) == function
+
+
+def test_a_reason_belongs_to_one_change_of_one_function() -> None:
+    """Kills: a reason that covers whatever else survives in the same function."""
+    known = [{"function": "f", "change": "-a\n+b", "why": "same"}]
+    found = [{"function": "f", "change": change} for change in ("-a\n+b", "-a\n+c")]
+    assert [one["why"] for one in argued(found, known)] == ["same", ""]
