@@ -52,6 +52,16 @@ def cases(replay_of):
     return found
 
 
+def apart(found, expected):
+    """How far two tensors are apart, as a share of the expected one's length.
+
+    Float32 promises a share of the whole and not of each element: the order of a sum, which differs with the number of
+    processes and the kind of processor, moves one small weight of many by more than it moves all of them.
+    """
+    assert found.shape == expected.shape
+    return float((found - expected).norm() / expected.norm().clamp_min(1e-3))
+
+
 def launch(out, processes, replay_of=None):
     """Train all cases in one group of processes; the world size is what was asked for, or the script fails."""
     out.mkdir()
@@ -102,15 +112,17 @@ def test_processes_train_what_one_does(runs, processes, name):
     together = [sum((found["seen"][step] for found in ranks), []) for step in range(steps)]
     assert together == one["seen"]
 
-    near = {"rtol": 1e-10, "atol": 1e-10} if name.endswith("64") else {"rtol": 1e-5, "atol": 1e-5}
+    at_most = 1e-10 if name.endswith("64") else 1e-5
     losses = torch.tensor([found["losses"] for found in ranks], dtype=torch.float64).mean(dim=0)
-    torch.testing.assert_close(losses, torch.tensor(one["losses"], dtype=torch.float64), **near)
+    assert apart(losses, torch.tensor(one["losses"], dtype=torch.float64)) < at_most
     norms = [[row["grad_norm"] for row in found["log"] if "grad_norm" in row] for found in (first, one)]
     assert len(norms[0]) == 9
-    torch.testing.assert_close(*norms, **near)
+    assert apart(*torch.tensor(norms, dtype=torch.float64)) < at_most
     assert one["weights"].std() > 1e-3
-    torch.testing.assert_close(first["weights"], one["weights"], **near)
-    torch.testing.assert_close(first["parameters"], one["parameters"], **near)
+    assert apart(first["weights"], one["weights"]) < at_most
+    assert set(first["parameters"]) == set(one["parameters"])
+    for parameter, value in one["parameters"].items():
+        assert apart(first["parameters"][parameter], value) < at_most, parameter
     assert first["eval_loss"] == pytest.approx(one["eval_loss"], rel=1e-5)
 
 

@@ -115,6 +115,10 @@ def main(out: Path, cases: list[dict[str, Any]], replay: Path | None) -> None:
             epoch = -(-sum(ROWS) // case["batch"])
             order = replayed(replay, case["name"], case["replay_of"], epoch)
         torch.save(train(case, processes, order), out / f"{case['name']}-{rank}.pt")
+    # A process that leaves while its threads still talk to the others can abort after all its work is done.
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
