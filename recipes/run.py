@@ -235,3 +235,6 @@ if __name__ == "__main__":
         if os.environ.get("RECIPES_TRACEBACK"):
             raise
         sys.exit(f"{type(error).__name__}: {error}")
+    finally:
+        if torch.distributed.is_initialized():  # left in order, or torch warns of it
+            torch.distributed.destroy_process_group()

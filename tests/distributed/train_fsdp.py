@@ -17,7 +17,7 @@ from accelerate.utils import DistributedType
 from torch.distributed.tensor import DTensor
 
 from hf_otw import OTWeightedTrainer
-from tests.toys import collate, history, model, toy_args, toy_dataset
+from tests.toys import collate, history, leave, model, toy_args, toy_dataset
 
 FSDP2 = {
     "fsdp": True,
@@ -75,6 +75,7 @@ def main(out: Path, settings: dict[str, Any]) -> None:
         "eval_loss": trainer.evaluate()["eval_loss"],
     }
     torch.save(found, out / f"rank-{args.process_index}.pt")
+    leave()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from hf_otw import OTWeightedTrainingArguments, reweighter
 from hf_otw.data import EXAMPLE_INDEX
 from hf_otw.memory import FeatureMemory
 from hf_otw.trainer import OTWeightedTrainer
-from tests.toys import PLAIN, collate, history, host_args, model, parameters, toy_dataset
+from tests.toys import PLAIN, collate, history, host_args, leave, model, parameters, toy_dataset
 
 ROWS = (21, 13, 8)  # 42: no batch divides it
 STEPS = 9
@@ -115,10 +115,7 @@ def main(out: Path, cases: list[dict[str, Any]], replay: Path | None) -> None:
             epoch = -(-sum(ROWS) // case["batch"])
             order = replayed(replay, case["name"], case["replay_of"], epoch)
         torch.save(train(case, processes, order), out / f"{case['name']}-{rank}.pt")
-    # A process that leaves while its threads still talk to the others can abort after all its work is done.
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":
