@@ -101,6 +101,24 @@ def test_blocks_of_a_matrix():
     assert same is C
 
 
+@pytest.mark.parametrize("shares", [(1.0,), (1.0, 1.0, 1.0), (-0.5, 2.0), (0.0, 0.0)])
+def test_shares_of_blocks_are_checked(shares):
+    with pytest.raises(ValueError, match="Expected one share >= 0 for each of the 2 feature blocks"):
+        FeatureCost((2, 3), shares)
+
+
+def test_a_block_without_a_share_does_not_count():
+    source, target = random_problem().source, random_problem().target
+    width = source.features.shape[1]
+    assert width > 2
+
+    def second(measure):
+        return measure._replace(features=measure.features[:, 2:])
+
+    C = FeatureCost((2, width - 2), (0.0, 0.5))(source, target)
+    torch.testing.assert_close(C, FeatureCost()(second(source), second(target)))
+
+
 def test_standardised_features_have_mean_0_and_deviation_1():
     z = random_problem(50).source.features * 7 + 3
     out = Standardizer.fit(z)(z)

@@ -125,6 +125,31 @@ def test_the_warm_up_is_plain(tmp_path):
     assert logged(ours, "loss")[3] > logged(plain, "loss")[3] + 1
 
 
+@pytest.mark.parametrize(
+    ("size", "find", "batches"),
+    [(4, False, {5, 4}), (None, False, {5, 8}), (4, True, {5, 4}), (7, True, {5}), (None, True, {5})],
+)
+def test_size_of_a_meta_batch(tmp_path, size, find, batches):
+    """As given, or the preset's 8; where the host looks for a batch size that fits, no more than a batch.
+
+    Kills: a size that is ignored, or that is taken for another one.
+    """
+    trainer = toy_trainer(
+        tmp_path,
+        weighting="uniform",
+        max_steps=2,
+        per_device_train_batch_size=5,
+        meta_loss_coefficient=1.0,
+        meta_batch_size=size,
+        auto_find_batch_size=find,
+        trainer_meta_dataset=toy_dataset((3, 3, 3), seed=9),
+    )
+    seen = set()
+    trainer.model.register_forward_pre_hook(lambda _, args, kw: seen.add(len(kw["input_ids"])), with_kwargs=True)
+    trainer.train()
+    assert seen == batches
+
+
 @pytest.mark.parametrize(("warmup", "max_steps", "first"), [(0.5, 8, 4), (3, 8, 3), (0.0, 8, 0), (0.99, 8, 8)])
 def test_warm_up_as_a_fraction(tmp_path, warmup, max_steps, first):
     trainer = toy_trainer(tmp_path, weight_warmup=warmup, max_steps=max_steps)
