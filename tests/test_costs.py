@@ -107,16 +107,24 @@ def test_shares_of_blocks_are_checked(shares):
         FeatureCost((2, 3), shares)
 
 
-def test_a_block_without_a_share_does_not_count():
-    source, target = random_problem().source, random_problem().target
-    width = source.features.shape[1]
+@pytest.mark.parametrize(("given", "shares"), [((), (0.5, 0.5)), ((1.0, 3.0), (0.25, 0.75)), ((0.0, 0.5), (0.0, 1.0))])
+def test_blocks_are_mixed_by_their_shares(given, shares):
+    problem = random_problem()
+    width = problem.source.features.shape[1]
     assert width > 2
 
-    def second(measure):
-        return measure._replace(features=measure.features[:, 2:])
+    def cosine(part):
+        sides = (F.normalize(side.features[:, part].double(), dim=1) for side in (problem.source, problem.target))
+        return 1 - next(sides) @ next(sides).T
 
-    C = FeatureCost((2, width - 2), (0.0, 0.5))(source, target)
-    torch.testing.assert_close(C, FeatureCost()(second(source), second(target)))
+    expected = shares[0] * cosine(slice(0, 2)) + shares[1] * cosine(slice(2, None))
+    C = FeatureCost((2, width - 2), given)(problem.source, problem.target)
+    torch.testing.assert_close(C.double(), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_blocks_are_all_of_the_features():
+    with pytest.raises((ValueError, RuntimeError)):
+        FeatureCost((2, 1))(random_problem().source, random_problem().target)
 
 
 def test_standardised_features_have_mean_0_and_deviation_1():

@@ -85,6 +85,13 @@ def test_due() -> None:
     assert [reweighter.due(step) for step in range(2, 8)] == [False, False, False, True, True, True]
 
 
+def test_due_after_a_solve_before_the_first_step() -> None:
+    """Kills: a solve at step 0 that is taken for none."""
+    reweighter = filled()
+    reweighter.refresh(0, META, META_LABELS)
+    assert [reweighter.due(step) for step in range(2, 5)] == [False, True, True]
+
+
 def test_due_once_where_nothing_changes() -> None:
     class Still(Spy):
         needs_transport = False

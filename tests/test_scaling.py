@@ -152,6 +152,26 @@ def test_weight_two_is_an_example_twice(tmp_path):
     torch.testing.assert_close(weighted, twice, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_outputs_beside_the_loss(tmp_path, training):
+    """As the host asks for them, of a model that returns tuples; the host's own keys do not reach the model.
+
+    Kills: outputs without their loss, or when nobody asked.
+    """
+    net = model()
+    net.config.return_dict = False
+    trainer = toy_trainer(tmp_path, net=net, weighting="inverse_frequency", max_steps=1)
+    trainer.train()
+    batch = trainer.data_collator([trainer.train_dataset[i] for i in range(4)]) | {"skip_logits": True}
+    trainer.model.train(training)
+    loss, outputs = trainer.compute_loss(trainer.model, batch, return_outputs=True)
+    assert outputs[0] is loss
+    assert outputs[1].shape == (4, 3)
+    alone = trainer.compute_loss(trainer.model, batch)
+    torch.testing.assert_close(alone, loss)
+    assert set(batch) >= {"labels", "skip_logits"}
+
+
 def test_label_smoothing_is_that_of_the_stock_trainer(tmp_path):
     """Without accumulation the stock Trainer is right, so every logged number must agree."""
     settings = {
