@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from tests.mutation.run import argued, function_of
+from benchmarks.reliability import RESULTS
+from tests.mutation.run import PAGE, SURVIVORS, TARGET, argued, function_of, page
 
 
 @pytest.mark.parametrize(
@@ -25,3 +28,12 @@ def test_a_reason_belongs_to_one_change_of_one_function() -> None:
     known = [{"function": "f", "change": "-a\n+b", "why": "same"}]
     found = [{"function": "f", "change": change} for change in ("-a\n+b", "-a\n+c")]
     assert [one["why"] for one in argued(found, known)] == ["same", ""]
+
+
+def test_what_was_recorded() -> None:
+    counts = json.loads(RESULTS.read_text(encoding="utf-8"))["mutation"]
+    survivors = json.loads(SURVIVORS.read_text(encoding="utf-8"))
+    assert counts["killed"] >= TARGET * counts["total"]
+    assert counts["total"] - counts["killed"] == len(survivors)
+    assert [one for one in survivors if not one["why"]] == []
+    assert PAGE.read_text(encoding="utf-8") == page(survivors, counts["killed"], counts["total"])
