@@ -31,6 +31,7 @@ def test_a_reason_belongs_to_one_change_of_one_function() -> None:
 
 
 def test_what_was_recorded() -> None:
+    """Kills: a count, a list of survivors or a page that was changed without the others, or a reason left out."""
     counts = json.loads(RESULTS.read_text(encoding="utf-8"))["mutation"]
     survivors = json.loads(SURVIVORS.read_text(encoding="utf-8"))
     assert counts["killed"] >= TARGET * counts["total"]

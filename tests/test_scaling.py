@@ -156,7 +156,8 @@ def test_weight_two_is_an_example_twice(tmp_path):
 def test_outputs_beside_the_loss(tmp_path, training):
     """As the host asks for them, of a model that returns tuples; the host's own keys do not reach the model.
 
-    Kills: outputs without their loss, or when nobody asked.
+    Kills: outputs without their loss, or when nobody asked; a key of the host's in a call of the model; a batch of the
+    caller's that is changed.
     """
     net = model()
     net.config.return_dict = False
@@ -164,11 +165,15 @@ def test_outputs_beside_the_loss(tmp_path, training):
     trainer.train()
     batch = trainer.data_collator([trainer.train_dataset[i] for i in range(4)]) | {"skip_logits": True}
     trainer.model.train(training)
+    seen = set()
+    trainer.model.register_forward_pre_hook(lambda _, args, kw: seen.update(kw), with_kwargs=True)
     loss, outputs = trainer.compute_loss(trainer.model, batch, return_outputs=True)
     assert outputs[0] is loss
     assert outputs[1].shape == (4, 3)
     alone = trainer.compute_loss(trainer.model, batch)
     torch.testing.assert_close(alone, loss)
+    assert "skip_logits" not in seen
+    assert "input_ids" in seen
     assert set(batch) >= {"labels", "skip_logits"}
 
 

@@ -56,7 +56,8 @@ def apart(found, expected):
     """How far two tensors are apart, as a share of the expected one's length.
 
     Float32 promises a share of the whole and not of each element: the order of a sum, which differs with the number of
-    processes and the kind of processor, moves one small weight of many by more than it moves all of them.
+    processes and the kind of processor, moves one small weight of many by more than it moves all of them. What is
+    shorter than 1e-3 is compared as if it were that long: a gradient that is zero up to rounding has no share.
     """
     assert found.shape == expected.shape
     return float((found - expected).norm() / expected.norm().clamp_min(1e-3))
