@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
+from hf_otw.choices import EXAMPLE_LOSSES, OF_A_GIVEN_COST, RANGES, TASKS, WEIGHTINGS
 from hf_otw.costs import COSTS
 from hf_otw.presets import BASELINES, PRESETS, defaults
 from hf_otw.registry import look_up
@@ -18,32 +18,7 @@ from hf_otw.transport._check import check_reg
 
 if TYPE_CHECKING:
     from hf_otw.tasks import Task
-
-WEIGHTINGS = (
-    "none",
-    "uniform",
-    "inverse_frequency",
-    "effective_number",
-    "column",
-    "closed_form",
-    "relaxed_rows",
-    "bounded_rows",
-    "clean_posterior",
-    "own_class",
-    "agreement",
-    "table",
-    "net",
-)
-EXAMPLE_LOSSES = ("cross_entropy", "logit_adjusted", "focal", "binary_cross_entropy", "squared_error")
-TASKS = (
-    "single_label",
-    "multi_label",
-    "regression",
-    "token_classification",
-    "causal_lm",
-    "masked_lm",
-    "seq2seq_lm",
-)
+    from hf_otw.weighting import WeightModel
 
 
 def _field(help_text: str, default: object = None, choices: object = None) -> object:
@@ -82,14 +57,14 @@ class WeightingArguments:
         "batch.",
         choices=("dataset", "batch"),
     )
-    cost: str | None = _field("Ground cost.", choices=COSTS)
+    cost: str | None = _field("Ground cost; `clean_posterior` learns its own.", choices=COSTS)
     label_weight: float | None = _field(
         "Weight of the label cost in the `combined` cost, and height of the `label` cost."
     )
     objective: str | None = _field("What `table` and `net` minimise.", choices=OBJECTIVES)
     reg: float | None = _field(
-        "Entropic strength, in units of the cost (cosine costs lie in [0, 2]). Default: 0.1; `clean_posterior` "
-        "chooses it on the meta set at every solve."
+        "Entropic strength, in units of the cost (cosine costs lie in [0, 2]). Default: 0.1; `clean_posterior` has "
+        "none."
     )
     target_ess: float | None = _field(
         "`closed_form` only: choose `reg` so that the weights are worth this fraction of the examples (effective "
@@ -98,7 +73,8 @@ class WeightingArguments:
     row_rho: float = _field("`relaxed_rows`: price of leaving the prior row mass, in units of the cost.", 0.3)
     row_cap: float = _field("`bounded_rows`: largest multiple of its prior mass that a row may take.", 1.5)
     target_mass: str | None = _field(
-        "Mass of the meta columns: `class_prior` (each class keeps its share) or `balanced` (1/K a class).",
+        "Mass of the classes: `class_prior` (each keeps its share), `balanced` (1/K a class), or `square_root` (half "
+        "way between them).",
         choices=TARGET_MASSES,
     )
     target: str | None = _field(
@@ -128,7 +104,11 @@ class WeightingArguments:
     )
     weight_refresh_steps: int | None = _field(
         "Dataset scope: solve again every so many optimizer steps (also the age at which meta features are "
-        "renewed). Default: an epoch."
+        "renewed); 0: solve once. Default: an epoch; `clean_posterior`: once."
+    )
+    encode_at_solve: bool | None = _field(
+        "Dataset scope: a forward pass over the training set at each solve, for features of one model, instead of "
+        "what training has last seen of each example. Default: for `clean_posterior`."
     )
     weight_smoothing: float | None = _field(
         "Moving average over solves: share of the old weights that is kept, in [0, 1)."
@@ -182,19 +162,26 @@ class WeightingArguments:
             setattr(self, name, chosen[name])
         self._check()
         if "weighting" not in self._filled:  # else the task may choose another
-            self._check_combination()
+            self.check_combination()
 
-    def resolve_task(self, task: Task) -> None:
+    def resolve_task(self, task: Task, weight_model: WeightModel | None = None) -> None:
         """Give the arguments that the user left open the values that suit a task.
+
+        Args:
+            task: what is trained.
+            weight_model: the user's own, which takes the place of `weighting`.
 
         Raises:
             ValueError: arguments that do not fit the task.
         """
         left_open = [name for name, value in self._filled.items() if getattr(self, name) == value]
-        weighting = None if "weighting" in left_open else self.weighting
-        suited = defaults(self.preset, weighting)
-        if self.preset == "default" and weighting is None:
-            suited = suited | dict(task.defaults)
+        of_task = {}
+        if self.preset == "default" and "weighting" in left_open:
+            # A weight model that is given its cost gets the defaults of those that are.
+            given_cost = weight_model is not None and not weight_model.learns_cost
+            of_task = ({"weighting": "agreement"} if given_cost else {}) | dict(task.defaults)
+        weighting = of_task.get("weighting") if "weighting" in left_open else self.weighting
+        suited = defaults(self.preset, weighting) | of_task
         if suited["example_loss"] not in task.losses:
             suited["example_loss"] = task.losses[0]
         for name in left_open:
@@ -207,13 +194,13 @@ class WeightingArguments:
                 f"{self.group_column!r}. Leave it out, or set weighting='column' with weights of your own."
             )
         self._check()
-        self._check_combination()
+        self.check_combination()
 
     def _check(self) -> None:
         if isinstance(self.feature_module, str):
             self.feature_module = [self.feature_module]
         for name, table in (
-            *((("task", TASKS),) if self.task is not None else ()),
+            ("task", TASKS),
             ("weighting", WEIGHTINGS),
             ("weight_scope", ("dataset", "batch")),
             ("feature_memory", ("replicated", "sharded")),
@@ -223,16 +210,21 @@ class WeightingArguments:
             ("target", TARGETS),
             ("example_loss", EXAMPLE_LOSSES),
         ):
-            look_up(dict.fromkeys(table), getattr(self, name), name)
+            if getattr(self, name) is not None:
+                look_up(dict.fromkeys(table), getattr(self, name), name)
         if self.reg is not None:
             check_reg(self.reg)
-        for name, low, high, remedy in _RANGES:
+        for name, low, high, remedy in RANGES:
             value = getattr(self, name)
             if value is not None and not (low <= value < high):
                 raise ValueError(f"Expected {low} <= {name} < {high}, got {value}. {remedy}")
 
-    def _check_combination(self) -> None:
-        """No argument may be set and then have no effect."""
+    def check_combination(self) -> None:
+        """No argument may be set and then have no effect.
+
+        Raises:
+            ValueError: one that would have none, and what to do.
+        """
         without_transport = self.weighting in BASELINES
         for name, is_set, wanted in (
             ("target_ess", self.target_ess is not None and self.weighting != "closed_form", "closed_form"),
@@ -241,30 +233,40 @@ class WeightingArguments:
             ("head_only_after_warmup", self.head_only_after_warmup and without_transport, "a transport weighting"),
             ("feature_module", self.feature_module is not None and without_transport, "a transport weighting"),
             ("feature_memory", self.feature_memory != "replicated" and without_transport, "a transport weighting"),
+            ("encode_at_solve", self.encode_at_solve and without_transport, "a transport weighting"),
         ):
             if is_set:
                 raise ValueError(
                     f"Expected weighting={wanted!r} for {name}, got weighting={self.weighting!r}, which has no use "
                     "for it. Change one of them."
                 )
+        if self.weighting == "clean_posterior":
+            self._check_learned_cost()
+        if self.weight_scope == "batch" and self.encode_at_solve:
+            raise ValueError(
+                "Expected weight_scope='dataset' for encode_at_solve, got 'batch', which solves with the features of "
+                "the step. Leave one of them out."
+            )
         if self.feature_weights is not None and len(self.feature_weights) != len(self.feature_module or ()):
             raise ValueError(
                 f"Expected a number in feature_weights for each feature_module, got {self.feature_weights} for "
                 f"{self.feature_module}. Give as many of one as of the other."
             )
 
-
-_RANGES = (
-    ("weight_warmup", 0, math.inf, "Use 0 for no warm-up, a fraction below 1, or a number of steps."),
-    ("weight_smoothing", 0, 1, "Use 0 for no smoothing."),
-    ("weight_refresh_steps", 1, math.inf, "Leave it unset for once an epoch."),
-    ("meta_examples_per_class", 1, math.inf, "10 is usual."),
-    ("meta_loss_coefficient", 0, math.inf, "Use 0 for no meta term."),
-    ("meta_batch_size", 1, math.inf, "Leave it unset for the preset's."),
-    ("weight_steps", 1, math.inf, "20 is usual."),
-    ("label_weight", 0, math.inf, "1 is usual."),
-    ("label_bins", 1, math.inf, "10 is usual."),
-)
+    def _check_learned_cost(self) -> None:
+        chosen = f"weighting='clean_posterior'{' (the default)' if 'weighting' in self._filled else ''}"
+        for name in OF_A_GIVEN_COST:
+            value = getattr(self, name)
+            if value is not None and value != self._filled.get(name):
+                raise ValueError(
+                    f"Expected no {name} with {chosen}, which learns its cost, got {value!r}. Leave it out, or set a "
+                    "weighting that is given a cost, such as weighting='agreement'."
+                )
+        if self.weight_scope == "batch":
+            raise ValueError(
+                f"Expected weight_scope='dataset' with {chosen}, which learns its cost from the whole training set, "
+                "got 'batch'. Leave it out, or set weighting='agreement'."
+            )
 
 
 @dataclass

@@ -43,7 +43,8 @@ WITHOUT_TRANSPORT = ("none", *BASELINES)
 
 
 def build_cost(args: WeightingArguments, num_classes: int, widths: Sequence[int] = ()) -> Cost:
-    """Return the ground cost that the arguments name; without a label weight the paper's, `2 / K`.
+    """Return the ground cost that the arguments name; without a label weight the paper's, `2 / K`, and without a name
+    that of the features, for a weight model that does not use it.
 
     Args:
         widths: of the feature blocks, where features come from several modules.
@@ -56,7 +57,7 @@ def build_cost(args: WeightingArguments, num_classes: int, widths: Sequence[int]
         "label": lambda: LabelCost(label_weight),
         "combined": lambda: CombinedCost(label_weight, features),
     }
-    return look_up(builders, args.cost, "cost")()
+    return look_up(builders, args.cost or "feature", "cost")()
 
 
 def build_example_loss(name: str, args: WeightingArguments, label_smoothing: float) -> ExampleLoss:
@@ -97,7 +98,7 @@ def build_weight_model(
         "relaxed_rows": lambda: RowMass(reg=args.reg, rows=RelaxedRows(args.row_rho)),
         "bounded_rows": lambda: RowMass(reg=args.reg, rows=BoundedRows(args.row_cap)),
         "own_class": lambda: OwnClassMass(reg=args.reg),
-        "clean_posterior": lambda: CleanPosterior(reg=args.reg),
+        "clean_posterior": lambda: CleanPosterior(class_mass=TARGET_MASSES[args.target_mass]),
         "agreement": lambda: Agreement(reg=args.reg),
         "table": lambda: _table(args, labels, class_counts),
         "net": lambda: WeightNet(
@@ -150,6 +151,7 @@ def build_reweighter(
         schedule: when to solve.
         weight_model, cost: the user's own.
     """
+    args.check_combination()  # a search sets arguments after all else has been checked
     feature_dim = sum(feature_widths)
     own = weight_model or build_weight_model(
         args, data.labels, data.class_counts, feature_dim=feature_dim, column=data.weight_column, seed=seed
@@ -170,6 +172,7 @@ def build_reweighter(
         dtype=dtype,
         shard=shard,
         divide_memory=args.feature_memory == "sharded",
+        encode_at_solve=args.encode_at_solve,
     )
 
 
@@ -184,4 +187,5 @@ def build_schedule(args: WeightingArguments, max_steps: int, epoch_steps: int) -
         warmup_steps = min(epoch_steps, max_steps // 2)
     else:
         warmup_steps = round(warmup if warmup >= 1 else warmup * max_steps)
-    return Schedule(warmup_steps, args.weight_refresh_steps or epoch_steps, args.weight_smoothing)
+    refresh_steps = epoch_steps if args.weight_refresh_steps is None else args.weight_refresh_steps
+    return Schedule(warmup_steps, refresh_steps, args.weight_smoothing)

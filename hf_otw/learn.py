@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -18,7 +19,6 @@ from hf_otw.target import (
     class_totals,
     effective_sample_size,
     effective_sample_size_per_class,
-    meta_folds,
 )
 from hf_otw.transport import OBJECTIVES
 from hf_otw.transport._check import check_reg
@@ -92,16 +92,17 @@ def learn_weights(
         objective: `entropy` (closed form), `kl`, `kl_geomloss`, `sharp` or `divergence` (`steps` gradient steps on a
             logit per row).
         reg: entropic strength, in units of the cost. Smaller concentrates the weights. 0.1 by default;
-            `clean_posterior` chooses it on the meta set.
+            `clean_posterior` has none.
         target_ess: instead of `reg`, the fraction of the examples that the weights shall be worth; closed form only.
         target_mass: `class_prior` (each class keeps its share, transport re-weights inside the classes; combine it
-            with a logit-adjusted loss) or `balanced` (`1 / K` a class, the paper's).
+            with a logit-adjusted loss), `square_root` (half way; the default preset's, with the same loss) or
+            `balanced` (`1 / K` a class, the paper's; combine it with a plain loss).
         target: `examples` (every meta example is a column; against hidden shift) or `prototypes` (class means; against
             label noise).
         rows: holds the weights near uniform, `RelaxedRows(rho)` or `BoundedRows(cap)`; free by default.
         weighting: `clean_posterior` (probability that the label is right), `own_class` (mass that the plan ships to
             the row's own class), `agreement`, or a `WeightModel`, in place of what `objective` and `rows` say. The
-            named ones use the feature cost unless a callable is given.
+            first learns its cost; the other named ones use the feature cost unless a callable is given.
         steps: gradient steps for the objectives without a closed form.
         standardize: centre and scale the features with the training mean and standard deviation first.
 
@@ -139,12 +140,10 @@ def learn_weights(
 
     n = len(y)
     counts = torch.bincount(y, minlength=num_classes).to(z)
-    mass = look_up(TARGET_MASSES, target_mass, "target_mass")(counts)
-    columns = look_up(TARGETS, target, "target")(z_meta, y_meta, mass)
-    model = _weight_model(weighting, objective, rows, reg, target_ess, n, steps)
+    class_mass = look_up(TARGET_MASSES, target_mass, "target_mass")
+    columns = look_up(TARGETS, target, "target")(z_meta, y_meta, class_mass(counts))
+    model = _weight_model(weighting, objective, rows, reg, target_ess, n, steps, class_mass)
     ground = _cost(cost, model)
-    if model.calibrates:
-        model.calibrate(meta_folds(z_meta, y_meta, mass, None, look_up(TARGETS, target, "target")), ground)
     solved = model(torch.arange(n, device=z.device), Measure(z, y, torch.full_like(z[:, 0], 1 / n)), columns, ground)
 
     result = summarise(
@@ -175,6 +174,7 @@ def _weight_model(
     target_ess: float | None,
     n: int,
     steps: int,
+    class_mass: Callable[[Tensor], Tensor],
 ) -> WeightModel:
     chosen = look_up(OBJECTIVES, objective, "objective")
     closed_form = weighting is None and objective == "entropy"
@@ -191,7 +191,12 @@ def _weight_model(
     if isinstance(weighting, WeightModel):
         return weighting
     if weighting == "clean_posterior":
-        return CleanPosterior(reg=reg)
+        if reg is not None:
+            raise ValueError(
+                f"Expected no reg with weighting='clean_posterior', which learns its cost, got {reg}. Leave it out, "
+                "or set weighting='agreement'."
+            )
+        return CleanPosterior(class_mass=class_mass)
     reg = DEFAULT_REG if reg is None else reg
     if weighting is not None:
         return look_up(JUDGES, weighting, "weighting")(reg=reg)
@@ -202,6 +207,11 @@ def _weight_model(
 
 def _cost(cost: str | Cost, model: WeightModel) -> Cost:
     if callable(cost):
+        if model.learns_cost:
+            raise ValueError(
+                f"Expected no cost of your own with {model.name}, which learns one, got {cost!r}. Leave it out, or "
+                "set weighting='agreement'."
+            )
         return cost
     named = look_up(COSTS, cost, "cost")()
     model = model.inner if isinstance(model, KeepClassTotals) else model

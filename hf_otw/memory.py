@@ -53,6 +53,10 @@ class FeatureMemory:
             index, features = self._place[index[here]], features[here]
         self.features[index] = features.to(self.features)
 
+    def forget(self) -> None:
+        """Take all rows for missing."""
+        self.written.zero_()
+
     def missing(self, index: Tensor) -> Tensor:
         """Return those of the given rows that were never written, by any process."""
         return index[~self.written[index]]

@@ -5,18 +5,17 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Any
 
+from hf_otw.choices import OF_A_GIVEN_COST
 from hf_otw.registry import look_up
 
-FIXED_REG = 0.1
-
-# Measured to serve clean and noisy data alike in full fine-tuning; see benchmarks/default_preset.py.
+# Measured to serve clean and noisy data alike; see docs/quality.md.
 DEFAULT = {
     "weighting": "clean_posterior",
     "weight_scope": "dataset",
     "cost": "feature",
     "label_weight": 1.0,
     "objective": "entropy",
-    "reg": None,  # chosen on the meta set, which only `clean_posterior` can
+    "reg": 0.1,
     "target_ess": None,
     "target_mass": "class_prior",
     "target": "prototypes",
@@ -24,6 +23,8 @@ DEFAULT = {
     "keep_class_totals": False,
     "example_loss": "logit_adjusted",
     "weight_warmup": None,
+    "weight_refresh_steps": None,
+    "encode_at_solve": False,
     "weight_smoothing": 0.0,
     "weight_steps": 20,
     "weight_lr": None,
@@ -53,6 +54,8 @@ PAPER = {
     "keep_class_totals": False,
     "example_loss": "cross_entropy",
     "weight_warmup": 0.64,
+    "weight_refresh_steps": None,
+    "encode_at_solve": False,
     "weight_smoothing": 0.0,
     "weight_steps": 1,
     "weight_lr": 0.005,
@@ -72,6 +75,15 @@ BASELINE = {
     "head_only_after_warmup": False,
 }
 BASELINES = ("uniform", "inverse_frequency", "effective_number", "column")
+# Labels are judged once, after the warm-up: by features of one and the same model, which has seen each example once.
+# What training stores of an example in the first epoch comes from as many models as there are steps; what it stores
+# later, from models that begin to know wrong labels by heart. Meta examples, not their means, count.
+JUDGED_ONCE = {"weight_scope": "dataset", "target": "examples", "weight_refresh_steps": 0, "encode_at_solve": True}
+# Rare classes by weights and by the loss's prior, half each: weights alone change little in a model that fits every
+# example, and a prior alone asks too much of a small head.
+JUDGED_ONCE |= {"target_mass": "square_root"}
+# Its cost is learned: what describes a given one has no value.
+JUDGED_ONCE |= dict.fromkeys(name for name in OF_A_GIVEN_COST if name in DEFAULT)
 # Rows whose mass is free learn of the labels through the cost alone; the other weightings judge the labels, so that
 # their cost must not see them.
 FREE_ROWS = {"cost": "combined"}
@@ -87,8 +99,8 @@ def defaults(preset: str, weighting: str | None) -> dict[str, Any]:
         ValueError: an unknown preset.
     """
     found = look_up(PRESETS, preset, "preset")
-    if found["reg"] is None and weighting not in (None, "clean_posterior"):
-        found = found | {"reg": FIXED_REG}
+    if (weighting or found["weighting"]) == "clean_posterior":
+        found = found | JUDGED_ONCE
     if weighting in BASELINES:
         return found | BASELINE
     if weighting in FREE_ROW_WEIGHTINGS:

@@ -3,7 +3,7 @@ model.
 
 Around one training step (arXiv 2208.02951, algorithm 1, with the whole training set as the source by default):
 
-    1  is a solve due?            `due(step)`: after the warm-up, then every `refresh_steps`
+    1  is a solve due?            `due(step)`: after the warm-up, then every `refresh_steps`, or never again
     2  renew the target           meta features -> columns and their mass                     `refresh`
     3  read the memory            source = what training has last seen of each example        `refresh`
     4  solve                      C = cost(source, target); w = weight_model(...)             `refresh`
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from hf_otw.costs import Standardizer
 from hf_otw.memory import FeatureMemory
-from hf_otw.target import class_totals, effective_sample_size, effective_sample_size_per_class, meta_folds
+from hf_otw.target import class_totals, effective_sample_size, effective_sample_size_per_class
 from hf_otw.transport._check import check_finite
 from hf_otw.types import Cost, Measure, Shard, Weights
 from hf_otw.weighting.base import WeightModel
@@ -37,7 +37,7 @@ class Schedule(NamedTuple):
 
     Attributes:
         warmup_steps: steps with all weights 1 at the start.
-        refresh_steps: steps between two solves.
+        refresh_steps: steps between two solves; 0 for a single one.
         smoothing: share of the old weights kept at a solve, in `[0, 1)`.
     """
 
@@ -66,6 +66,8 @@ class Reweighter:
         shard: this process's part of `rows`, where several solve together; a weight model that is not `divisible`
             is solved whole by each.
         divide_memory: hold the features of this process's part only.
+        encode_at_solve: whoever calls `refresh` has filled the memory anew. Features of training steps are then not
+            needed, and checkpoints hold none.
 
     Raises:
         ValueError: a memory to be divided for a weight model that is not divisible.
@@ -89,6 +91,7 @@ class Reweighter:
         dtype: torch.dtype = torch.float32,
         shard: Shard | None = None,
         divide_memory: bool = False,
+        encode_at_solve: bool = False,
     ) -> None:
         device = labels.device
         weight_model = weight_model.to(device, torch.float64 if dtype == torch.float64 else None)
@@ -99,6 +102,7 @@ class Reweighter:
         self.per_batch = per_batch and weight_model.needs_transport
         self.standardize = standardize
         needs_memory = weight_model.needs_transport and not per_batch
+        self.encode_at_solve = encode_at_solve and needs_memory
         self.shard = shard if needs_memory and weight_model.divisible else None
         if needs_memory and divide_memory and shard is not None and self.shard is None:
             raise ValueError(
@@ -132,7 +136,8 @@ class Reweighter:
             return False
         if self.solved_at < 0:
             return True
-        return self.weight_model.needs_transport and step - self.solved_at >= self.schedule.refresh_steps
+        again = self.weight_model.needs_transport and self.schedule.refresh_steps > 0
+        return again and step - self.solved_at >= self.schedule.refresh_steps
 
     @torch.no_grad()
     def refresh(
@@ -164,7 +169,7 @@ class Reweighter:
     @torch.no_grad()
     def weights(self, step: int, index: Tensor, features: Tensor | None) -> Tensor:
         """Steps 5 and 6. Shape: index `(B,)`, features `(B, D)` or None; returns `(B,)`, detached."""
-        if self.memory is not None:
+        if self.memory is not None and not self.encode_at_solve:
             self.memory.write(index, features)
         if step < self.schedule.warmup_steps:
             return self.example_weights.new_ones(len(index))
@@ -180,7 +185,7 @@ class Reweighter:
         the memory is divided: the first process gets all of it, on the CPU, the others none of it.
         """
         state = self._state_without_memory()
-        if self.memory is not None:
+        if self._keeps_memory:
             state |= {"memory.features": self._whole_memory(), "memory.written": self.memory.written}
         return {name: value.detach().contiguous() for name, value in state.items()}
 
@@ -191,7 +196,7 @@ class Reweighter:
             ValueError: a state of another training set or another weighting.
         """
         shapes = {name: value.shape for name, value in self._state_without_memory().items() if name[:7] != "target."}
-        if self.memory is not None:
+        if self._keeps_memory:
             shapes["memory.features"] = (len(self.labels), self.memory.features.shape[1])
             shapes["memory.written"] = self.memory.written.shape
         wrong = [name for name, shape in shapes.items() if name not in state or state[name].shape != shape]
@@ -201,7 +206,7 @@ class Reweighter:
                 "missing or of another shape. Resume with the data and arguments of the first run, or delete "
                 "otw_state.safetensors to learn the weights anew."
             )
-        if self.memory is not None:  # first: of a divided memory only a part goes to the device
+        if self._keeps_memory:  # first: of a divided memory only a part goes to the device
             features, held = state["memory.features"], self.memory.held
             self.memory.features.copy_(features if held is None else features[held.to(features.device)])
         device = self.labels.device
@@ -213,12 +218,16 @@ class Reweighter:
             state[n] for n in ("example_weights", "class_prior", "statistics")
         )
         self.solved_at = int(state["solved_at"])
-        if self.memory is not None:
+        if self._keeps_memory:
             self.memory.written = state["memory.written"]
         if "target.mass" in state:
             self._target = Measure(*(state.get(f"target.{name}") for name in Measure._fields))
         if "scaler.mean" in state:
             self._scaler = Standardizer(state["scaler.mean"], state["scaler.scale"])
+
+    @property
+    def _keeps_memory(self) -> bool:
+        return self.memory is not None and not self.encode_at_solve
 
     def _state_without_memory(self) -> dict[str, Tensor]:
         state = {f"weight_model.{name}": value for name, value in self.weight_model.state_dict().items()}
@@ -248,12 +257,7 @@ class Reweighter:
             self._scaler = Standardizer.fit(known, self.shard)
             meta = self._scaler(meta)
         vectors = None if meta_vectors is None else meta_vectors.to(meta)
-        class_mass = self.class_mass(self.class_counts)
-        self._target = self.make_target(meta, meta_labels, class_mass, vectors)
-        if self.weight_model.calibrates:
-            self.weight_model.calibrate(
-                meta_folds(meta, meta_labels, class_mass, vectors, self.make_target), self.cost
-            )
+        self._target = self.make_target(meta, meta_labels, self.class_mass(self.class_counts), vectors)
 
     def _solve(self, index: Tensor, source: Measure) -> Weights:
         solved = self.weight_model(index, source, self._target, self.cost)
@@ -285,9 +289,10 @@ class Reweighter:
         if low and not self._warned:
             self._warned = True
             logger.warning(
-                "The weights of %d classes rest on fewer than %d effective examples (classes %s). Raise `reg`, or set "
+                "The weights of %d classes rest on fewer than %d effective examples (classes %s). %s "
                 "`keep_class_totals` and a longer `weight_warmup`.",
                 len(low),
                 HANDFUL,
                 low[:10],
+                "Set" if self.weight_model.learns_cost else "Raise `reg`, or set",
             )

@@ -77,8 +77,9 @@ class WeightingSession:
         if self.encoder is not None:
             features = self.encoder.take(inputs, labels)
             check_units(len(index), len(features))
-            # All processes write, and in batch scope solve, the whole global batch: their states stay equal.
-            index, features, own = self._of_all_processes(index, features)
+            if not self.reweighter.encode_at_solve:
+                # All processes write, and in batch scope solve, the whole global batch: their states stay equal.
+                index, features, own = self._of_all_processes(index, features)
         weights = self.reweighter.weights(step, index, features)[own]
         self._sum = self._sum + self.reweighter.statistics
         self._count += 1
@@ -122,8 +123,10 @@ class WeightingSession:
         self.reweighter.refresh(step, self.encoder(model, meta.dataset), meta.classes.to(device), vectors)
 
     def _fill_memory(self, model: nn.Module) -> None:
-        """Encode the examples that training has not seen yet, a chunk from each process at a time."""
+        """Encode the examples that training has not seen yet, or all, a chunk from each process at a time."""
         memory, processes = self.reweighter.memory, self.accelerator.num_processes
+        if self.reweighter.encode_at_solve:
+            memory.forget()
         missing = self.data.examples_of(memory.missing(self.reweighter.rows))
         if not len(missing):
             return
@@ -133,7 +136,9 @@ class WeightingSession:
         own = padded.view(processes, share)[self.accelerator.process_index]
         for chunk in own.split(CHUNK_BATCHES * self.encoder.batch_size):
             features = self.encoder(model, self.data.subset(chunk.tolist()))
-            index, features, _ = self._of_all_processes(self.data.units_of(chunk), features)
+            units = self.data.units_of(chunk)
+            check_units(len(units), len(features))
+            index, features, _ = self._of_all_processes(units, features)
             memory.write(index, features)
 
     def _of_all_processes(self, index: Tensor, features: Tensor) -> tuple[Tensor, Tensor, slice]:

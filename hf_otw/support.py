@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
 from transformers import TrainingArguments
 
 from hf_otw.args import WeightingArguments
 from hf_otw.tasks import Task
+from hf_otw.types import Cost
+from hf_otw.weighting import WeightModel
 
 
 def check_support(
@@ -47,6 +50,28 @@ def check_support(
             "Expected at least 2 examples in a batch, got per_device_train_batch_size=1 with weight_scope='batch': "
             "the weight of a single "
             "example is always 1. Use weight_scope='dataset', or a larger batch."
+        )
+
+
+def check_learned_cost(
+    options: WeightingArguments, weight_model: WeightModel | None, cost: Cost | None, label_vectors: Tensor | None
+) -> None:
+    """Check what a weight model that learns its cost is given, by name or as an object.
+
+    Raises:
+        ValueError: a cost, or labels that are more than a class.
+    """
+    named = weight_model is None and options.weighting == "clean_posterior"
+    if cost is not None and (named or (weight_model is not None and weight_model.learns_cost)):
+        name = "weighting='clean_posterior'" if named else weight_model.name
+        raise ValueError(
+            f"Expected no cost of your own with {name}, which learns one, got {cost!r}. Leave it out, or set "
+            "weighting='agreement'."
+        )
+    if named and label_vectors is not None:
+        raise ValueError(
+            "Expected one class an example for weighting='clean_posterior', got sets of labels or numbers. Leave "
+            "weighting unset, or set weighting='agreement'."
         )
 
 

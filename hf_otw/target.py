@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from hf_otw.types import Measure
-
-FOLDS = 5
 
 
 def balanced_class_mass(class_counts: Tensor) -> Tensor:
@@ -23,10 +20,18 @@ def class_prior_mass(class_counts: Tensor) -> Tensor:
     return class_counts / class_counts.sum()
 
 
+def square_root_mass(class_counts: Tensor) -> Tensor:
+    """In proportion to the square root of each class's count, shape `(K,)`: half way between the two, on the scale of
+    logarithms. A logit-adjusted loss whose prior is this mass does the other half.
+    """
+    return class_prior_mass(class_counts.sqrt())
+
+
 #: `class_counts (K,) float -> class mass (K,)`, sums to 1.
 TARGET_MASSES: dict[str, Callable[[Tensor], Tensor]] = {
     "balanced": balanced_class_mass,
     "class_prior": class_prior_mass,
+    "square_root": square_root_mass,
 }
 
 
@@ -66,48 +71,6 @@ TARGETS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor | None], Measure]] =
     "examples": examples_target,
     "prototypes": prototypes_target,
 }
-
-
-class Fold(NamedTuple):
-    """Some meta examples, and the target that the others make.
-
-    Attributes:
-        held_out: the examples, with equal masses.
-        target: of the examples that are not held out.
-    """
-
-    held_out: Measure
-    target: Measure
-
-
-def meta_folds(
-    features: Tensor,
-    labels: Tensor,
-    class_mass: Tensor,
-    label_vectors: Tensor | None,
-    make_target: Callable[[Tensor, Tensor, Tensor, Tensor | None], Measure],
-) -> list[Fold]:
-    """Hold out a fifth of each class's meta examples at a time, each example once.
-
-    A class's only example is never held out: every target has every class. Empty where no class has two.
-
-    Shape:
-        - features: `(m, D)`, labels: `(m,)`, class_mass: `(K,)`, label_vectors: `(m, L)` or None.
-    """
-    order = labels.argsort(stable=True)
-    counts = torch.bincount(labels, minlength=len(class_mass))
-    rank = torch.empty_like(labels)  # of each example inside its class
-    rank[order] = torch.arange(len(labels), device=labels.device) - (counts.cumsum(0) - counts)[labels[order]]
-    found = []
-    for fold in range(FOLDS):
-        out = (rank % FOLDS == fold) & (counts[labels] > 1)
-        if not out.any():
-            continue
-        vectors = (None, None) if label_vectors is None else (label_vectors[out], label_vectors[~out])
-        mass = features.new_full((int(out.sum()),), 1 / int(out.sum()))
-        target = make_target(features[~out], labels[~out], class_mass, vectors[1])
-        found.append(Fold(Measure(features[out], labels[out], mass, vectors[0]), target))
-    return found
 
 
 def check_classes(labels: Tensor, meta_labels: Tensor, num_classes: int, names: list[str] | None = None) -> None:

@@ -23,7 +23,7 @@ from hf_otw.outputs import with_loss
 from hf_otw.reweighter import Reweighter
 from hf_otw.session import WeightingSession
 from hf_otw.shards import shard_of
-from hf_otw.support import check_index, check_support
+from hf_otw.support import check_index, check_learned_cost, check_support
 from hf_otw.tasks import Task, find_task
 from hf_otw.training_data import TrainingData, prepare_data
 from hf_otw.types import Cost
@@ -82,7 +82,7 @@ class OTWeightedTrainer(Trainer):
         options = self.weighting_args
         smoothing = self.args.label_smoothing_factor if self.label_smoother else 0.0  # the host warns, and makes none
         self._task = task or find_task(model, self.train_dataset, self.label_names, options)
-        options.resolve_task(self._task)
+        options.resolve_task(self._task, weight_model)
         given = (self.args, options, self._task, self.compute_loss_func)
         check_support(*given, smoothing=smoothing, needs_transport=self._needs_transport)
         self._losses = BatchLoss(
@@ -108,6 +108,7 @@ class OTWeightedTrainer(Trainer):
         )
         if self._needs_transport:
             find_heads(model, data.num_outputs, self.weighting_args.feature_module)
+        check_learned_cost(self.weighting_args, self._weight_model, self._cost, data.label_vectors)
         return data
 
     @property

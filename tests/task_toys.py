@@ -97,10 +97,10 @@ def regression() -> datasets.Dataset:
     return texts(labels=rng().exponential(size=ROWS).astype(np.float32).tolist())
 
 
-def tokens() -> datasets.Dataset:
-    """A class per token, rare classes for large ids; the first token has none."""
-    data = texts()
-    labels = [[-100, *(min(2, t // 16) for t in row[1:])] for row in data["input_ids"]]
+def tokens(wrong: float = 0.0) -> datasets.Dataset:
+    """A class per token, rare classes for large ids; the first token has none. This share of the labels is wrong."""
+    data, draw = texts(), rng()
+    labels = [[-100, *((min(2, t // 16) + (draw.random() < wrong)) % 3 for t in row[1:])] for row in data["input_ids"]]
     return data.add_column("labels", labels)
 
 
@@ -135,8 +135,11 @@ CASES: dict[str, Case] = {
         _bert(BertForSequenceClassification, num_labels=1), regression, collate_vectors, {"label_bins": 4}
     ),
     "sequences": Case(_bert(BertForTokenClassification, num_labels=3), tokens, collate_tokens, {}),
-    "tokens": Case(
-        _bert(BertForTokenClassification, num_labels=3), tokens, collate_tokens, {"weight_per_token": True}
+    "tokens": Case(  # right labels alone would leave all weights at 1
+        _bert(BertForTokenClassification, num_labels=3),
+        lambda: tokens(wrong=0.25),
+        collate_tokens,
+        {"weight_per_token": True},
     ),
     "causal_lm": Case(_llama, groups, collate_tokens, {"group_column": "group"}),
     "masked_lm": Case(_bert(BertForMaskedLM), groups, collate_tokens, {"group_column": "group"}),

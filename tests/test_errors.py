@@ -13,8 +13,11 @@ import torch
 from torch import nn
 from transformers import TrainingArguments
 
-from hf_otw import OTWeightedTrainer
+from hf_otw import OTWeightedTrainer, OTWeightedTrainingArguments
+from hf_otw.costs import FeatureCost
 from hf_otw.overlap import remove_overlap
+from hf_otw.weighting import Agreement, CleanPosterior, KeepClassTotals
+from tests.task_toys import CASES, task_model
 from tests.toys import collate, host_args, model, parameters, toy_args, toy_dataset, toy_trainer
 
 
@@ -27,6 +30,9 @@ def with_weights(change):
     weights = np.ones(48)
     change(weights)
     return toy_dataset().add_column("weight", weights)
+
+
+SCOPES = ("dataset", "batch")
 
 
 def labels():
@@ -172,7 +178,7 @@ def spoil(net, value):
         net.bert.pooler.dense.bias.fill_(0 if value == 0 else 1)
 
 
-@pytest.mark.parametrize("scope", ["dataset", "batch"])
+@pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize(
     ("value", "message"),
     [(float("nan"), "Expected finite features .*NaN"), (0.0, "features that differ .* rows are equal")],
@@ -188,8 +194,13 @@ def test_features_that_say_nothing(tmp_path, scope, value, message):
     torch.testing.assert_close(parameters(trainer), before, rtol=0, atol=0, equal_nan=True)
 
 
-@pytest.mark.parametrize("weighting", ["closed_form", "table", "own_class", "agreement", "net", "clean_posterior"])
-@pytest.mark.parametrize("scope", ["dataset", "batch"])
+SOLVED = [
+    ("clean_posterior", "dataset"),  # refused in batch scope
+    *((name, scope) for name in ("closed_form", "table", "own_class", "agreement", "net") for scope in SCOPES),
+]
+
+
+@pytest.mark.parametrize(("weighting", "scope"), SOLVED)
 def test_nan_features_without_standardisation(tmp_path, weighting, scope):
     """No scaler looks at them first, yet no NaN may become a weight: the loss would hide it (`logging_nan_inf_filter`)
     and the parameters would be lost.
@@ -213,6 +224,8 @@ def test_raw_table_with_nan_features(tmp_path):
         OTWeightedTrainer(net, args, collate, toy_dataset()).train()
 
 
+LEARNED_WITHOUT = {"reg": 0.1, "cost": "feature", "label_weight": 1.0}
+LEARNED_WITHOUT |= {"feature_weights": [1.0]}  # all as a given cost would have them: they still say nothing here
 ARGUMENT_ERRORS = [
     ({"reg": 0.0}, "reg"),
     ({"reg": -1.0}, "reg"),
@@ -226,7 +239,7 @@ ARGUMENT_ERRORS = [
     ({"example_loss": "crossentropy"}, "Did you mean `cross_entropy`"),
     ({"weight_warmup": -1}, "0 <= weight_warmup < inf, got -1"),
     ({"weight_smoothing": 1.0}, "0 <= weight_smoothing < 1, got 1.0"),
-    ({"weight_refresh_steps": 0}, "1 <= weight_refresh_steps"),
+    ({"weight_refresh_steps": -1}, "0 <= weight_refresh_steps < inf, got -1"),
     ({"meta_examples_per_class": 0}, "1 <= meta_examples_per_class"),
     ({"meta_loss_coefficient": -0.1}, "0 <= meta_loss_coefficient"),
     ({"meta_batch_size": 0}, "1 <= meta_batch_size"),
@@ -235,7 +248,63 @@ ARGUMENT_ERRORS = [
     ({"target_ess": 0.5}, "weighting='closed_form' for target_ess, got weighting='own_class'"),
     ({"raw_weight_logits": True}, "weighting='table' for raw_weight_logits"),
     ({"keep_class_totals": True, "weighting": "uniform"}, "a transport weighting.* for keep_class_totals"),
+    ({"encode_at_solve": True, "weighting": "inverse_frequency"}, "a transport weighting.* for encode_at_solve"),
+    ({"encode_at_solve": True, "weight_scope": "batch"}, "weight_scope='dataset' for encode_at_solve, got 'batch'"),
+    *(
+        (
+            {"weighting": "clean_posterior", name: value},
+            rf"Expected no {name} with weighting='clean_posterior', which learns its cost, got "
+            rf"{re.escape(repr(value))}\. Leave it out, or set .* weighting='agreement'",
+        )
+        for name, value in LEARNED_WITHOUT.items()
+    ),
+    (
+        {"weighting": "clean_posterior", "weight_scope": "batch"},
+        "weight_scope='dataset' with weighting='clean_posterior', which learns .*got 'batch'.*agreement",
+    ),
+    (
+        {"weighting": "clean_posterior", "weight_scope": "batch", "encode_at_solve": False},
+        "weight_scope='dataset' with weighting='clean_posterior'",
+    ),
 ]
+
+
+def test_the_default_weighting_is_refused_what_it_does_not_use(tmp_path):
+    """Whoever sets a reg and no weighting is told that it is the default which has none; before a model has moved, as
+    the task may choose another weighting. Kills: a refusal only of what is set beside a weighting by name.
+    """
+    for name, value in (*LEARNED_WITHOUT.items(), ("weight_scope", "batch")):
+        args = OTWeightedTrainingArguments(**host_args(tmp_path, **{name: value}))
+        with pytest.raises(ValueError, match=r"with weighting='clean_posterior' \(the default\), which learns"):
+            OTWeightedTrainer(model(), args, collate, toy_dataset())
+
+
+def test_a_cost_of_ones_own_beside_one_that_is_learned(tmp_path):
+    """Kills: a cost object that is taken and never called, beside a named weighting or a weight model."""
+    for kw in (
+        {"weighting": "clean_posterior"},
+        {"trainer_weight_model": CleanPosterior(), "weighting": "agreement"},
+        {"trainer_weight_model": KeepClassTotals(CleanPosterior())},
+    ):
+        with pytest.raises(ValueError, match=r"no cost of your own with .*, which learns one, got FeatureCost\("):
+            toy_trainer(tmp_path, trainer_cost=FeatureCost(), **kw)
+    toy_trainer(tmp_path, trainer_cost=FeatureCost(), trainer_weight_model=Agreement())
+
+
+@pytest.mark.parametrize("name", ["multi_label", "regression"])
+def test_labels_that_are_more_than_a_class_are_refused_at_once(tmp_path, name):
+    """Kills: a refusal at the first solve, after an epoch."""
+    case = CASES[name]
+    with pytest.raises(ValueError, match="Expected one class an example for weighting='clean_posterior', got sets"):
+        toy_trainer(
+            tmp_path,
+            net=task_model(name),
+            data=case.data(),
+            trainer_data_collator=case.collate,
+            example_loss=None,
+            weighting="clean_posterior",
+            **case.args,
+        )
 
 
 @pytest.mark.parametrize(("settings", "message"), ARGUMENT_ERRORS)

@@ -9,11 +9,11 @@ import torch
 from datasets import IterableDataset
 
 from hf_otw import OTWeightedTrainer
-from tests.toys import collate, history, logged, model, parameters, toy_args, toy_dataset, toy_trainer
+from tests.toys import collate, history, logged, mislabelled, model, parameters, toy_args, toy_dataset, toy_trainer
 
 #: The parts that an extra or a missing forward pass would change: meta features, memory, meta term, re-solves.
 RUN = {
-    "weighting": "clean_posterior",
+    "weighting": "agreement",
     "example_loss": "logit_adjusted",
     "weight_warmup": 1,
     "weight_refresh_steps": 1,
@@ -22,6 +22,14 @@ RUN = {
     "optim": "sgd",
     "learning_rate": 0.1,
 }
+#: The default preset, with wrong labels to find: solved once, on features that are encoded for it.
+DEFAULT = {
+    "weighting": "clean_posterior",
+    "weight_refresh_steps": 0,
+    "data": mislabelled(toy_dataset()),
+    "trainer_meta_dataset": toy_dataset((3, 3, 3), seed=9),
+}
+BOTH = pytest.mark.parametrize("preset", [{}, DEFAULT], ids=["several_solves", "default"])
 
 
 def trained(tmp_path, **kw: Any) -> Any:
@@ -42,16 +50,19 @@ def check_same(ours, theirs, **near):
     torch.testing.assert_close(logged(ours, "loss"), logged(theirs, "loss"), **near)
 
 
+@BOTH
 @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
-def test_gradient_checkpointing(tmp_path):
+def test_gradient_checkpointing(tmp_path, preset):
     """Recomputed forward passes are heard by the hook as well. Kills: features of the recomputation taken twice."""
-    check_same(trained(tmp_path, gradient_checkpointing=True), trained(tmp_path), rtol=1e-5, atol=1e-6)
+    ours = trained(tmp_path, gradient_checkpointing=True, **preset)
+    check_same(ours, trained(tmp_path, **preset), rtol=1e-5, atol=1e-6)
 
 
-def test_compiled_model(tmp_path):
+@BOTH
+def test_compiled_model(tmp_path, preset):
     """Kills: a hook that the compiled graph has left out (its features would be those of an earlier batch)."""
-    compiled = trained(tmp_path, torch_compile=True, torch_compile_backend="eager")
-    check_same(compiled, trained(tmp_path), rtol=1e-5, atol=1e-6)
+    compiled = trained(tmp_path, torch_compile=True, torch_compile_backend="eager", **preset)
+    check_same(compiled, trained(tmp_path, **preset), rtol=1e-5, atol=1e-6)
 
 
 def test_bfloat16(tmp_path):
@@ -62,17 +73,19 @@ def test_bfloat16(tmp_path):
     assert logged(ours, "loss") != logged(theirs, "loss")
 
 
-def test_model_in_bfloat16(tmp_path):
+@BOTH
+def test_model_in_bfloat16(tmp_path, preset):
     """Parameters, logits and features all in bfloat16."""
-    trainer = trained(tmp_path, net=model().to(torch.bfloat16))
+    trainer = trained(tmp_path, net=model().to(torch.bfloat16), **preset)
     assert trainer.example_weights.dtype == torch.float32
 
 
-def test_neftune(tmp_path):
+@BOTH
+def test_neftune(tmp_path, preset):
     """Noise on the embeddings is for training: meta features come without it, and the hook goes away at the end."""
-    noisy = trained(tmp_path, neftune_noise_alpha=5.0)
-    assert logged(noisy, "loss") != logged(trained(tmp_path), "loss")
-    again = trained(tmp_path, neftune_noise_alpha=5.0)
+    noisy = trained(tmp_path, neftune_noise_alpha=5.0, **preset)
+    assert logged(noisy, "loss") != logged(trained(tmp_path, **preset), "loss")
+    again = trained(tmp_path, neftune_noise_alpha=5.0, **preset)
     check_same(noisy, again, rtol=0, atol=0)
     assert not noisy.model.get_input_embeddings()._forward_hooks
 
@@ -91,14 +104,15 @@ class Crowded(torch.nn.Module):
         return self.net(input_ids=input_ids, attention_mask=attention_mask, labels=labels)
 
 
-def test_auto_find_batch_size(tmp_path):
+@BOTH
+def test_auto_find_batch_size(tmp_path, preset):
     """The run starts again with a smaller batch, with a memory and weights of its own. Kills: hooks and weights of the
     first try that live on.
     """
-    trainer = trained(tmp_path, net=Crowded(), auto_find_batch_size=True, per_device_train_batch_size=8)
+    trainer = trained(tmp_path, net=Crowded(), auto_find_batch_size=True, per_device_train_batch_size=8, **preset)
     assert trainer._train_batch_size <= 4
     size = trainer._train_batch_size
-    plain = trained(tmp_path, net=Crowded(), per_device_train_batch_size=size, meta_batch_size=size)
+    plain = trained(tmp_path, net=Crowded(), per_device_train_batch_size=size, meta_batch_size=size, **preset)
     check_same(trainer, plain, rtol=0, atol=0)
     heads = [module for module in trainer.model.modules() if module._forward_pre_hooks]
     assert len(heads) == 1
@@ -137,6 +151,17 @@ def test_hyperparameter_search(tmp_path):
         torch.testing.assert_close(weights, alone.example_weights, rtol=1e-6, atol=1e-6)
 
 
+def test_a_search_of_what_the_weighting_does_not_use_is_refused(tmp_path):
+    """A search sets arguments after the constructor has checked them. Kills: trials that all come out the same."""
+    args = toy_args(tmp_path, **(RUN | {"weighting": "clean_posterior"}))
+    trainer = OTWeightedTrainer(
+        args=args, model_init=lambda trial: model(), train_dataset=toy_dataset(), data_collator=collate
+    )
+    trainer.args.reg = 0.05
+    with pytest.raises(ValueError, match="Expected no reg with weighting='clean_posterior'.*got 0.05"):
+        trainer.train()
+
+
 def test_grouping_by_length_and_workers(tmp_path):
     """Each row's feature lands in its own place whatever the order and whoever loads it: at the end the memory holds
     what the model says of each row.
@@ -156,17 +181,20 @@ def test_grouping_by_length_and_workers(tmp_path):
     torch.testing.assert_close(session.reweighter.memory.read(rows), expected, rtol=1e-2, atol=1e-2)
 
 
-def test_balanced_batches(tmp_path):
-    trained(tmp_path, train_sampling_strategy="batch_rebalance", max_steps=8)
+@BOTH
+def test_balanced_batches(tmp_path, preset):
+    trained(tmp_path, train_sampling_strategy="batch_rebalance", max_steps=8, **preset)
 
 
-def test_evaluation_on_start_and_several_sets(tmp_path):
+@BOTH
+def test_evaluation_on_start_and_several_sets(tmp_path, preset):
     """Evaluation before the first step needs no weights; every set is measured by the plain mean."""
     sets = {"near": toy_dataset((6, 3, 3), seed=5), "far": toy_dataset((3, 3, 3), seed=6)}
-    trainer = trained(tmp_path, eval_on_start=True, eval_strategy="steps", eval_steps=2, trainer_eval_dataset=sets)
+    evaluated = {"eval_on_start": True, "eval_strategy": "steps", "eval_steps": 2, "trainer_eval_dataset": sets}
+    trainer = trained(tmp_path, **evaluated, **preset)
     for name in sets:  # the host drops the log of the evaluation before the start
         assert [row["step"] for row in history(trainer) if f"eval_{name}_loss" in row] == [2, 4]
-    quiet = trained(tmp_path)
+    quiet = trained(tmp_path, **preset)
     check_same(trainer, quiet, rtol=0, atol=0)
 
 

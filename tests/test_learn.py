@@ -11,7 +11,7 @@ from hf_otw.costs import COSTS, FeatureCost, LabelCost, Standardizer
 from hf_otw.learn import JUDGES, learn_weights
 from hf_otw.target import TARGET_MASSES, TARGETS, effective_sample_size
 from hf_otw.transport import OBJECTIVES, BoundedRows, FixedRows, FreeRows, RelaxedRows
-from hf_otw.weighting import Agreement, KeepClassTotals, OwnClassMass, Uniform, WeightModel, WeightNet
+from hf_otw.weighting import Agreement, CleanPosterior, KeepClassTotals, OwnClassMass, Uniform, WeightModel, WeightNet
 from hf_otw.weighting.base import exact, mean_one
 from tests.compare import assert_equal_values, assert_weights
 from tests.generators import learn_inputs
@@ -232,6 +232,21 @@ ERRORS = {
         {"rows": FixedRows(), "objective": "kl"},
     ),
     "rows and weighting": (ValueError, "Expected rows with", {"rows": FixedRows(), "weighting": "agreement"}),
+    "learned cost and reg": (
+        ValueError,
+        "Expected no reg with weighting='clean_posterior'.*got 0.1.*agreement",
+        {"weighting": "clean_posterior", "reg": 0.1},
+    ),
+    "learned cost and a cost": (
+        ValueError,
+        r"Expected no cost of your own with CleanPosterior, which learns one, got FeatureCost\(.*agreement",
+        {"weighting": "clean_posterior", "cost": FeatureCost()},
+    ),
+    "learned cost inside and a cost": (
+        ValueError,
+        r"no cost of your own with KeepClassTotals\(CleanPosterior\)",
+        {"weighting": KeepClassTotals(CleanPosterior()), "cost": FeatureCost()},
+    ),
     "width": (ValueError, "meta_features of width 6, as features, got 5", {"meta_features": ZM[:, :5]}),
     "kinds": (TypeError, "one kind of array, got Tensor and ndarray", {"meta_features": ZM.numpy()}),
     "empty": (ValueError, "with n > 0", {"features": Z[:0], "labels": Y[:0]}),
@@ -263,7 +278,8 @@ def test_errors(name):
 # own_class and agreement are refused where no row at all agrees with its label: not at a reg this large.
 OPTIONS = [{"reg": 1e-3}, {"reg": 0.1}, {"reg": 10.0}, {"target_ess": 0.5}, {"target_mass": "balanced"}]
 OPTIONS += [{"rows": BoundedRows(1.2)}, {"rows": RelaxedRows(), "reg": 1e-3}, {"target": "prototypes", "reg": 1e-3}]
-OPTIONS += [{"weighting": name, "reg": 0.5} for name in JUDGES]
+OPTIONS += [{"weighting": "clean_posterior"}]
+OPTIONS += [{"weighting": name, "reg": 0.5} for name in JUDGES if name != "clean_posterior"]
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

@@ -11,6 +11,7 @@ from transformers import Trainer, TrainingArguments
 from hf_otw import OTWeightedTrainer, OTWeightedTrainingArguments
 from hf_otw.features import HeadInput, find_heads
 from hf_otw.pooling import one_vector
+from hf_otw.weighting import CleanPosterior
 from tests.modalities import NORMED, PLAIN_NETS, TOYS, PointNet, logits_of, mean_loss, net, rows, stack
 from tests.toys import PAD, history, host_args, logged, parameters, toy_trainer
 
@@ -186,8 +187,11 @@ def test_every_cut_of_a_step_is_the_same(tmp_path, name):
 @pytest.mark.parametrize("name", TOYS)
 @pytest.mark.parametrize("scope", ["dataset", "batch"])
 def test_the_default_preset_trains(tmp_path, name, scope):
-    """As a user would start it, with dropout, and what evaluation and prediction make of the model's outputs."""
-    args = OTWeightedTrainingArguments(**host_args(tmp_path, meta_examples_per_class=2, weight_scope=scope))
+    """As a user would start it, with dropout, and what evaluation and prediction make of the model's outputs. The
+    preset in full, and, as its weighting is refused in batch scope, in that scope with another.
+    """
+    chosen = {} if scope == "dataset" else {"weight_scope": "batch", "weighting": "own_class"}
+    args = OTWeightedTrainingArguments(**host_args(tmp_path, meta_examples_per_class=2, **chosen))
     test = rows(name, (3, 3, 3), seed=1)
     trainer = OTWeightedTrainer(net(name, dropout=0.1), args, stack, rows(name), test)
     trainer.train()
@@ -197,6 +201,8 @@ def test_the_default_preset_trains(tmp_path, name, scope):
     # Two meta examples a class and no wrong label: the weights may all be 1, but they were solved for.
     assert np.isfinite(logged(trainer, "otw/objective")).any()
     if scope == "dataset":
+        assert isinstance(trainer._session.reweighter.weight_model, CleanPosterior)
+        assert trainer._session.reweighter.solved_at == 2  # of 4 steps
         assert weights.mean() == pytest.approx(1, abs=1e-5)
     assert all(np.isfinite(logged(trainer, "loss")))
     batch = stack(test.items)

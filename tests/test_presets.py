@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
 from hf_otw.args import WeightingArguments
+from hf_otw.choices import OF_A_GIVEN_COST, WEIGHTINGS
 from hf_otw.costs import CombinedCost, LabelCost
 from hf_otw.factory import build_cost, build_schedule, build_weight_model
 from hf_otw.presets import PRESETS
+from hf_otw.tasks import SingleLabel
 from hf_otw.types import Measure
 from hf_otw.weighting import CleanPosterior, Table, WeightNet
 
@@ -31,7 +35,11 @@ def test_presets_set_the_same_arguments() -> None:
 def test_default_judges_labels_by_features_alone() -> None:
     args = resolved()
     assert isinstance(weight_model(args), CleanPosterior)
-    assert (args.cost, args.target, args.example_loss) == ("feature", "prototypes", "logit_adjusted")
+    assert (args.target, args.example_loss) == ("examples", "logit_adjusted")
+    assert (args.weight_refresh_steps, args.encode_at_solve) == (0, True)
+    other = resolved(weighting="agreement")
+    assert (other.cost, other.target) == ("feature", "prototypes")
+    assert (other.weight_refresh_steps, other.encode_at_solve) == (None, False)
 
 
 def test_paper_multiplies_by_raw_logits_that_start_at_effective_number_weights() -> None:
@@ -61,7 +69,7 @@ def test_paper_cost_is_twice_that_of_its_code() -> None:
 
 def test_label_weight_of_the_user_wins() -> None:
     assert build_cost(resolved(preset="paper", label_weight=3.0), 10) == CombinedCost(3.0)
-    assert build_cost(resolved(cost="label", label_weight=0.5), 10) == LabelCost(0.5)
+    assert build_cost(resolved(weighting="closed_form", cost="label", label_weight=0.5), 10) == LabelCost(0.5)
 
 
 @pytest.mark.parametrize("weighting", ["uniform", "inverse_frequency", "effective_number", "column"])
@@ -75,6 +83,37 @@ def test_baselines_are_plain_whatever_the_preset(weighting: str, preset: str) ->
 @pytest.mark.parametrize("weighting", ["closed_form", "relaxed_rows", "bounded_rows", "table", "net"])
 def test_free_rows_see_the_labels(weighting: str) -> None:
     assert resolved(weighting=weighting).cost == "combined"
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_weighting_goes_with_every_preset(preset: str, weighting: str) -> None:
+    """Kills: a preset that brings what the weighting is refused with, such as the paper's batch scope; and values that
+    are refused when they are given again, as a file of arguments does.
+    """
+    args = resolved(preset=preset, weighting=weighting)
+    values = {field.name: getattr(args, field.name) for field in dataclasses.fields(args)}
+    again = resolved(**values)
+    assert {name: getattr(again, name) for name in values} == values
+    if weighting == "clean_posterior":
+        assert (args.weight_scope, args.encode_at_solve, args.weight_refresh_steps) == ("dataset", True, 0)
+        assert [getattr(args, name) for name in OF_A_GIVEN_COST] == [None] * len(OF_A_GIVEN_COST)
+
+
+def test_a_weighting_that_is_set_later_brings_its_defaults() -> None:
+    """As scripts do with arguments. Kills: the values of the weighting before, kept or taken for the user's."""
+    args = resolved()
+    args.weighting = "agreement"
+    args.resolve_weighting()
+    args.resolve_task(SingleLabel())
+    assert (args.cost, args.reg, args.target, args.encode_at_solve) == ("feature", 0.1, "prototypes", False)
+    args.weighting = "clean_posterior"
+    args.resolve_weighting()
+    args.resolve_task(SingleLabel())
+    assert (args.cost, args.reg, args.target, args.encode_at_solve) == (None, None, "examples", True)
+    args.reg = 0.2
+    with pytest.raises(ValueError, match="Expected no reg with weighting='clean_posterior'.*got 0.2"):
+        args.resolve_task(SingleLabel())
 
 
 def test_values_of_the_user_win() -> None:
@@ -95,8 +134,8 @@ def test_values_of_the_user_win() -> None:
 )
 def test_warmup(warmup: float | None, max_steps: int, epoch_steps: int, expected: int) -> None:
     schedule = build_schedule(resolved(weight_warmup=warmup), max_steps, epoch_steps)
-    assert schedule.warmup_steps == expected
-    assert schedule.refresh_steps == epoch_steps
+    assert (schedule.warmup_steps, schedule.refresh_steps) == (expected, 0)
+    assert build_schedule(resolved(weighting="closed_form"), max_steps, epoch_steps).refresh_steps == epoch_steps
 
 
 def test_names_tell_wrapped_models_apart() -> None:

@@ -13,7 +13,18 @@ from safetensors.torch import load_file
 from transformers import Trainer, TrainingArguments
 
 from hf_otw.checkpoint import HEADER, TENSORS
-from tests.toys import PLAIN, collate, history, host_args, model, parameters, toy_args, toy_dataset, toy_trainer
+from tests.toys import (
+    PLAIN,
+    collate,
+    history,
+    host_args,
+    mislabelled,
+    model,
+    parameters,
+    toy_args,
+    toy_dataset,
+    toy_trainer,
+)
 
 # 42 rows are trained on, 8 a step: 6 steps an epoch, the last one uneven. Checkpoints after 3 and 9 lie in the middle.
 SETTINGS = {
@@ -27,6 +38,13 @@ SETTINGS = {
     "weight_refresh_steps": 3,
 }
 VARIANTS = {
+    "default": {
+        "weighting": "clean_posterior",
+        "weight_refresh_steps": 0,
+        "data": mislabelled(toy_dataset()),
+        "trainer_meta_dataset": toy_dataset((3, 3, 3), seed=9),
+    },
+    "encoded": {"weighting": "agreement", "encode_at_solve": True},
     "own_class": {"weighting": "own_class", "keep_class_totals": True, "example_loss": "logit_adjusted"},
     "agreement_smoothed": {"weighting": "agreement", "weight_smoothing": 0.5, "meta_loss_coefficient": 0.3},
     "batch_table": {"weighting": "table", "weight_scope": "batch", "objective": "entropy"},
@@ -39,8 +57,8 @@ VARIANTS = {
 }
 
 
-def build(tmp_path, **kw):
-    data = toy_dataset().add_column("weight", [1 + i % 3 for i in range(48)])
+def build(tmp_path, *, data=None, **kw):
+    data = (data or toy_dataset()).add_column("weight", [1 + i % 3 for i in range(48)])
     settings = SETTINGS | {"meta_batch_size": 4} | kw
     return toy_trainer(tmp_path, net=model(dropout=0.1), data=data, **settings)
 
@@ -170,6 +188,17 @@ def test_what_a_checkpoint_holds(checkpoint):
     assert {"example_weights", "class_prior", "solved_at", "memory.features", "target.features"} <= set(state)
     assert state["example_weights"].shape == (48,)
     assert sorted(p.name for p in checkpoint.parent.iterdir()) == ["checkpoint-3", "checkpoint-6"]
+
+
+def test_a_checkpoint_of_an_encoding_run_holds_no_memory(checkpoint, tmp_path):
+    """Its features are computed again at each solve. Kills: a memory that is saved and never read, two bytes a number
+    of the whole training set.
+    """
+    build(tmp_path, max_steps=6, weight_warmup=1, **VARIANTS["encoded"]).train()
+    names, others = (set(load_file(folder / TENSORS)) for folder in (tmp_path / "checkpoint-6", checkpoint))
+    assert others - names == {"memory.features", "memory.written"}
+    sizes = [(folder / TENSORS).stat().st_size for folder in (tmp_path / "checkpoint-6", checkpoint)]
+    assert sizes[1] - sizes[0] > 48 * 16 * 2
 
 
 @pytest.mark.parametrize("kw", [{"save_only_model": True}, {"save_weights_in_checkpoints": False}])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hf_otw.costs import FeatureCost, Standardizer
 from hf_otw.reweighter import Reweighter, Schedule
-from hf_otw.target import balanced_class_mass, effective_sample_size, examples_target, meta_folds
+from hf_otw.target import balanced_class_mass, effective_sample_size, examples_target
 from hf_otw.types import Cost, Measure, Weights
 from hf_otw.weighting import ClosedForm, Table, WeightModel
 from hf_otw.weighting.base import exact
@@ -32,17 +32,13 @@ META_VECTORS = torch.rand(M, 2, generator=G)
 class Spy(WeightModel):
     """Weights that grow with the place of a row in what it is given, and what it was given."""
 
-    divisible = calibrates = True
+    divisible = True
 
     def __init__(self, *, scale: float = 1.0, **attributes: Any) -> None:
         super().__init__()
         self.register_buffer("scale", torch.tensor(scale))
         self.seen: list[Any] = []
-        self.folds: Any = None
         vars(self).update(attributes)
-
-    def calibrate(self, folds: Any, cost: Cost) -> None:
-        self.folds = (folds, cost)
 
     def forward(self, index: Tensor, source: Measure, target: Measure | None, cost: Cost | None) -> Weights:
         self.seen.append((index, source, target, cost))
@@ -124,9 +120,6 @@ def test_what_a_weight_model_gets(standardize: bool, dtype: torch.dtype) -> None
     expected = examples_target(meta, META_LABELS, mass, META_VECTORS.to(dtype))
     torch.testing.assert_close(target, expected)
     assert cost is reweighter.cost
-    folds, fold_cost = spy.folds
-    assert fold_cost is reweighter.cost
-    torch.testing.assert_close(folds, meta_folds(meta, META_LABELS, mass, META_VECTORS.to(dtype), examples_target))
 
 
 def test_before_the_first_solve() -> None:
@@ -319,7 +312,8 @@ def test_a_model_is_moved_to_the_precision_of_training() -> None:
 
 def test_concentrated_weights_are_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
     """A class of 11 whose weight is one row's is worth a word; a class of 10 is too small to be. Kills: a warning at
-    each solve, for classes that are small anyway, or of the wrong class.
+    each solve, for classes that are small anyway, or of the wrong class, and the advice to change a reg that a
+    weighting does not have.
     """
 
     class Peaked(Spy):
@@ -342,6 +336,12 @@ def test_concentrated_weights_are_warned_of_once(caplog: pytest.LogCaptureFixtur
     assert len(said) == 1
     assert "of 1 classes rest on fewer than 5" in said[0]
     assert "classes [1]" in said[0]
+    assert "Raise `reg`, or set `keep_class_totals`" in said[0]
+    learner = make(Peaked(learns_cost=True), **options)
+    learner.weights(0, torch.arange(33), torch.ones(33, D))
+    with caplog.at_level(logging.WARNING):
+        learner.refresh(2, META, META_LABELS)
+    assert ". Set `keep_class_totals` and" in caplog.records[-1].getMessage()
 
 
 def test_enough_weight_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:

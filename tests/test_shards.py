@@ -131,7 +131,8 @@ def test_weight_models(problem: tuple[Measure, Measure], make: Any) -> None:
     source, target = problem
 
     def learn(part: Measure) -> Any:
-        return make(reg=0.1)(torch.arange(N), part, target, FeatureCost())
+        model = make() if make is CleanPosterior else make(reg=0.1)
+        return model(torch.arange(N), part, target, FeatureCost())
 
     for found in divided(4, N, lambda shard: learn(share(source, shard))):
         torch.testing.assert_close(found, learn(source), **EXACT, equal_nan=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import numpy as np
 import pytest
 import torch
@@ -271,7 +273,10 @@ def test_token_labels_are_checked(tmp_path):
         Tokens().fit(flat, source())
 
 
-def test_a_collator_that_truncates_tokens_is_named(tmp_path):
+@pytest.mark.parametrize("weighting", ["own_class", "clean_posterior"])
+@pytest.mark.parametrize("warmup", [0, 2])
+def test_a_collator_that_truncates_tokens_is_named(tmp_path, weighting, warmup):
+    """In a training step and in a pass before the solve. Kills: a check only where features are kept."""
     case = CASES["tokens"]
 
     def truncating(items):
@@ -283,7 +288,8 @@ def test_a_collator_that_truncates_tokens_is_named(tmp_path):
         data=case.data(),
         trainer_data_collator=truncating,
         weight_per_token=True,
-        weight_warmup=2,
+        weighting=weighting,
+        weight_warmup=warmup,
     )
     with pytest.raises(ValueError, match="labelled tokens that train_dataset has for this batch.*Truncate in"):
         trainer.train()
@@ -291,19 +297,32 @@ def test_a_collator_that_truncates_tokens_is_named(tmp_path):
 
 def test_defaults_suit_the_task_and_what_the_user_set_wins(tmp_path):
     """Logit adjustment has no place in a regression: the weights must balance. Kills: a preset that overrides the
-    user, and arguments that keep the values of another task.
+    user, arguments that keep the values of another task or weighting, and the schedule of `clean_posterior` for one
+    that needs several solves.
     """
-    args = OTWeightedTrainingArguments(str(tmp_path), reg=0.3, use_cpu=True)
+    args = OTWeightedTrainingArguments(str(tmp_path), weight_smoothing=0.3, use_cpu=True)
+    once, every_epoch = (0, True, "examples"), (None, False)
+    schedule = attrgetter("weight_refresh_steps", "encode_at_solve", "target")
     assert (args.weighting, args.example_loss) == ("clean_posterior", "logit_adjusted")
+    assert schedule(args) == once
     args.resolve_task(Regression())
     assert (args.weighting, args.example_loss, args.target_mass) == ("closed_form", "squared_error", "balanced")
-    assert args.reg == 0.3
+    assert (args.cost, args.reg, args.weight_smoothing) == ("combined", 0.1, 0.3)
+    assert schedule(args)[:2] == every_epoch
     args.resolve_task(Tokens())
-    assert (args.weighting, args.example_loss, args.target_mass) == (
-        "clean_posterior",
-        "logit_adjusted",
-        "class_prior",
-    )
+    assert (args.weighting, args.example_loss) == ("clean_posterior", "logit_adjusted")
+    assert schedule(args) == once
+    assert (args.cost, args.reg, args.target_mass, args.weight_smoothing) == (None, None, "square_root", 0.3)
+    own = OTWeightedTrainingArguments(str(tmp_path), weighting="own_class", use_cpu=True)
+    own.resolve_task(Tokens())
+    assert (own.cost, own.reg, own.target_mass) == ("feature", 0.1, "class_prior")
+    assert schedule(own) == (*every_epoch, "prototypes")
+    # A reg means something to the weighting that a regression gets, and nothing to that of single tokens.
+    strong = OTWeightedTrainingArguments(str(tmp_path), reg=0.3, use_cpu=True)
+    strong.resolve_task(Regression())
+    assert (strong.weighting, strong.reg) == ("closed_form", 0.3)
+    with pytest.raises(ValueError, match=r"no reg with weighting='clean_posterior' \(the default\).*got 0.3"):
+        strong.resolve_task(Tokens())
     own = OTWeightedTrainingArguments(str(tmp_path), weighting="own_class", use_cpu=True)
     own.resolve_task(MultiLabel())
     assert (own.weighting, own.target_mass, own.example_loss) == ("own_class", "class_prior", "binary_cross_entropy")
@@ -330,7 +349,7 @@ def test_a_task_of_ones_own(tmp_path):
 
 
 def test_every_named_task_is_an_argument():
-    from hf_otw.args import TASKS as NAMES
+    from hf_otw.choices import TASKS as NAMES
 
     assert set(NAMES) == set(TASKS)
 

@@ -131,9 +131,14 @@ def test_every_cut_of_a_step_is_the_same(tmp_path, name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_default_learns_weights(tmp_path, name):
-    """The preset as it is for the task, dataset scope, after a warm-up."""
-    trainer = build(name, tmp_path, max_steps=6, **TRANSPORT)
+    """The preset as it is for the task, dataset scope, after a warm-up: once where labels are judged, else every
+    epoch. Kills: the schedule of one weighting for the other.
+    """
+    trainer = build(name, tmp_path, max_steps=8, **(TRANSPORT | {"weight_refresh_steps": None}))
     trainer.train()
+    assert trainer.args.weighting == ("clean_posterior" if name == "tokens" else "closed_form")
+    epoch = -(-len(trainer.training_data.train_rows) // 8)
+    assert trainer._session.reweighter.solved_at == (2 if name == "tokens" else 2 + epoch)
     weights = trainer.weights.weights
     units = len(trainer.training_data.train_units)
     assert weights.shape == (units,)

@@ -8,11 +8,11 @@ from torch.nn import functional as F
 from transformers import TrainingArguments
 
 from hf_otw import OTWeightedTrainer
-from hf_otw.args import WEIGHTINGS
+from hf_otw.choices import WEIGHTINGS
 from hf_otw.target import class_totals
 from hf_otw.types import Measure, Weights
 from hf_otw.weighting import WeightModel
-from tests.toys import collate, history, host_args, logged, model, parameters, toy_dataset, toy_trainer
+from tests.toys import collate, history, host_args, logged, mislabelled, model, parameters, toy_dataset, toy_trainer
 
 
 def test_drop_in(tmp_path):
@@ -34,8 +34,18 @@ def test_drop_in(tmp_path):
 @pytest.mark.parametrize("scope", ["dataset", "batch"])
 @pytest.mark.parametrize("weighting", [w for w in WEIGHTINGS if w != "none"])
 def test_every_weighting_in_every_scope(tmp_path, weighting, scope):
-    data = toy_dataset().add_column("weight", [1 + i % 3 for i in range(48)])
-    trainer = toy_trainer(tmp_path, data=data, weighting=weighting, weight_scope=scope, max_steps=2)
+    """But for `clean_posterior`, which learns its cost from the whole training set and says so. Kills: a weighting
+    that leaves its weights at 1, or loses their scale.
+    """
+    data = mislabelled(toy_dataset()).add_column("weight", [1 + i % 3 for i in range(48)])
+    if (weighting, scope) == ("clean_posterior", "batch"):
+        with pytest.raises(ValueError, match="Expected weight_scope='dataset' with weighting='clean_posterior'"):
+            toy_trainer(tmp_path, data=data, weighting=weighting, weight_scope=scope)
+        return
+    meta = toy_dataset((3, 3, 3), seed=9)  # whose labels are right
+    trainer = toy_trainer(
+        tmp_path, data=data, trainer_meta_dataset=meta, weighting=weighting, weight_scope=scope, max_steps=2
+    )
     trainer.train()
     rows = torch.as_tensor(trainer.training_data.train_rows)
     weights = trainer.example_weights[rows]

@@ -102,14 +102,11 @@ def test_column_has_the_type_of_the_masses(dtype: torch.dtype) -> None:
 class Recording(WeightModel):
     """Weights that were given, and what it was called with."""
 
-    divisible = calibrates = True
+    divisible = learns_cost = True
 
     def __init__(self, weights: Tensor) -> None:
         super().__init__()
         self.given, self.calls = weights, []
-
-    def calibrate(self, folds: Any, cost: Cost) -> None:
-        self.calls.append(("calibrate", folds, cost))
 
     def forward(self, index: Tensor, source: Measure, target: Measure | None, cost: Cost | None) -> Weights:
         self.calls.append((index, source, target, cost))
@@ -119,11 +116,9 @@ class Recording(WeightModel):
 def test_keep_class_totals_hands_everything_on() -> None:
     inner = Recording(torch.ones(N))
     model = KeepClassTotals(inner)
-    assert (model.needs_transport, model.divisible, model.calibrates) == (True, True, True)
-    model.calibrate(["fold"], COST)
+    assert (model.needs_transport, model.divisible, model.learns_cost) == (True, True, True)
     model(INDEX, SOURCE, TARGET, COST)
-    assert inner.calls[0] == ("calibrate", ["fold"], COST)
-    assert all(found is given for found, given in zip(inner.calls[1], (INDEX, SOURCE, TARGET, COST), strict=True))
+    assert all(found is given for found, given in zip(inner.calls[0], (INDEX, SOURCE, TARGET, COST), strict=True))
 
 
 def test_keep_class_totals_of_a_class_with_little_weight() -> None:

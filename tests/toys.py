@@ -27,6 +27,7 @@ from transformers import (
 )
 
 from hf_otw import OTWeightedTrainer, OTWeightedTrainingArguments
+from hf_otw.choices import OF_A_GIVEN_COST
 
 # Matrices of 16 columns: a second thread costs thirty times what it saves where cores are shared. The Trainer collects
 # garbage at every start, and half a second of it goes through what the imports above left.
@@ -181,6 +182,11 @@ def toy_dataset(counts: tuple[int, ...] = COUNTS, *, seed: int = 0, length: int 
     )
 
 
+def mislabelled(data: datasets.Dataset, every: int = 4) -> datasets.Dataset:
+    """Each fourth label wrong: on right labels the default weighting leaves all weights at 1, which proves nothing."""
+    return data.map(lambda row, i: {"label": (row["label"] + (i % every == 0)) % NUM_CLASSES}, with_indices=True)
+
+
 def collate(items: list[dict[str, Any]], side: str = "right") -> dict[str, torch.Tensor]:
     """Pad; keep only the keys that the model takes."""
     length = max(len(item["input_ids"]) for item in items)
@@ -217,10 +223,19 @@ def host_args(tmp_path: Path, **kw: Any) -> dict[str, Any]:
     } | kw
 
 
+def plain_args(**kw: Any) -> dict[str, Any]:
+    """`PLAIN` with transport over the data set, and what is given. The default weighting, which learns its cost and
+    has its own target, gets none of those of `PLAIN`.
+    """
+    base = {"weighting": "own_class", "weight_scope": "dataset", "cost": "feature"} | PLAIN
+    if kw.get("weighting") == "clean_posterior":
+        base |= dict.fromkeys(OF_A_GIVEN_COST) | {"target": None}
+    return base | kw
+
+
 def toy_args(tmp_path: Path, **kw: Any) -> OTWeightedTrainingArguments:
     """`PLAIN` with transport over the data set, unless told otherwise."""
-    base = {"weighting": "own_class", "weight_scope": "dataset", "cost": "feature"} | PLAIN
-    return OTWeightedTrainingArguments(**host_args(tmp_path, **(base | kw)))
+    return OTWeightedTrainingArguments(**host_args(tmp_path, **plain_args(**kw)))
 
 
 def toy_trainer(tmp_path: Path, *, net: Any = None, data: Any = None, **kw: Any) -> OTWeightedTrainer:

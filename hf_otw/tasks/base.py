@@ -12,7 +12,6 @@ from torch import Tensor
 
 from hf_otw.losses import ExampleLoss
 from hf_otw.pooling import one_vector
-from hf_otw.presets import FIXED_REG
 
 IGNORED = -100
 #: Half of a class is split off for the meta set: one with fewer examples cannot give any.
@@ -27,7 +26,7 @@ BALANCED_BY_WEIGHTS: Mapping[str, Any] = MappingProxyType(
         "target": "examples",
         "target_mass": "balanced",
         "target_ess": 0.5,
-        "reg": FIXED_REG,
+        "reg": 0.1,
     }
 )
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from hf_otw.target import Fold
 from hf_otw.types import Cost, Measure, Weights
 
 
@@ -24,17 +22,12 @@ class WeightModel(nn.Module, ABC):
             need them cost no meta set, no feature memory and no extra forward pass.
         divisible (`bool`): whether `forward` understands a source whose rows are divided among processes
             (`Measure.shard`), as all that reads it through `CostBlocks` does. Others get the features of all rows.
-        calibrates (`bool`): whether `calibrate` is of use.
+        learns_cost (`bool`): whether it finds a cost of its own; the one that it is given is then not used.
     """
 
     needs_transport: bool = True
     divisible: bool = False
-    calibrates: bool = False
-
-    def calibrate(self, folds: Sequence[Fold], cost: Cost) -> None:
-        """Learn from held-out meta examples, whose labels are right. Called with every new target, before `forward`,
-        if `calibrates` is set.
-        """
+    learns_cost: bool = False
 
     @property
     def name(self) -> str:

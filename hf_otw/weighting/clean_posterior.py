@@ -1,97 +1,98 @@
-"""The probability that a row's label is right, with the noise rate estimated: leaves clean data alone by itself."""
+"""The probability that a row's label is right, with the noise estimated: leaves clean data alone by itself."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from hf_otw.target import Fold
-from hf_otw.transport._check import check_reg
+from hf_otw.target import class_prior_mass, class_totals
 from hf_otw.types import Cost, Measure, Weights
-from hf_otw.weighting.agreement import own_class_share
 from hf_otw.weighting.base import WeightModel, exact, mean_one
+from hf_otw.weighting.class_scores import alignment, class_scores
+from hf_otw.weighting.noise_model import NoiseModel
 
-FIRST_GUESS = 0.1
-#: Strengths that `calibrate` tries, 0.05 to 6.4. A small meta set that is told apart without a mistake would ask for
-#: 0, which no such set can vouch for.
-STRENGTHS = tuple(0.05 * 2 ** (k / 2) for k in range(15))
-UNCALIBRATED = 0.1
-MAX_ITER = 500
-TINY = torch.finfo(torch.float32).tiny
-TOLERANCE = 1e-6
+#: Times that the scores are computed: without knowing which labels to trust, and then with.
+ROUNDS = 3
+#: Shares of the posterior's doubts that are tried on the meta set.
+BELIEFS = (0.0, 0.5, 1.0)
+#: Weight of a row whose label is surely wrong, next to one whose label is surely right. A class that all rows left
+#: would have no prior.
+FLOOR = 0.02
 
 
 class CleanPosterior(WeightModel):
-    """`w_i` proportional to the posterior probability that label `y_i` is right.
+    """`w_i` is the posterior probability that label `y_i` is right, as a transport plan with a learned cost has it.
 
-    Each row ships its mass by a softmax over the columns, `P_i = softmax_j(-C_ij / reg)`, and may leave it in an
-    outlier column instead, which stands for a label drawn at random (unbalanced transport with one more column):
+    Each row ships its mass to the classes, by entropic transport of strength 1 that leaves the columns' masses free,
 
-        w_i = (1 - e) P_i[y_i] / ((1 - e) P_i[y_i] + e / K)
+        C_ik = |s_i - mu_k|^2_Sigma / 2 - log T[k, y_i],      P_ik = pi_k exp(-C_ik) / sum_k' pi_k' exp(-C_ik'),
 
-    `P_i[y_i]` is the share that arrives at the row's own class, `e` the mass of the outlier column: the noise rate. It
-    is not given but estimated by expectation maximisation, `e = mean(1 - w_i)`, which increases the likelihood of the
-    labels in every iteration. Where features tell the classes apart, `e` goes to about 0 on clean data and every
-    weight to 1, however rare the class; on noisy data rows that sit in another class lose their weight. Where they do
-    not, `e` is large and says nothing about noise. The cost must not see the labels.
+    and `w_i = P_i[y_i]` is what arrives at its own class. `s_i` are the row's class scores by a ridge regression that
+    has not seen the row (`class_scores`), `T` the probability that an example of class k is given the label y: feature
+    cost and label cost of the paper, both learned. Positions `mu`, their common covariance `Sigma`, masses `pi` and
+    `T` are those of the highest likelihood, starting from the meta examples, whose labels are known to be right
+    (expectation maximisation, which is alternating minimisation of this transport: Rigollet and Weed 2018, arXiv
+    1809.02074). The scores are then computed again with rows weighted by `w`.
 
-    How far `P_i` can be trusted is measured where labels are known to be right: of some strengths `reg`, the one is
-    taken that gives the labels of held-out meta examples the highest likelihood, the other meta examples being the
-    columns (temperature scaling, https://arxiv.org/abs/1706.04599). While features are poor, it is large, `P_i` is
-    flat, and all weights stay near 1; a fixed strength would take what the features cannot yet tell for noise.
+    How far the posterior is to be believed, the meta examples decide: weights are `1 - belief (1 - P_i[y_i])`, and
+    `belief`, out of 0, 1/2 and 1, is the one with which a regression predicts the meta examples best (`alignment`).
+    Where classes are not Gaussian, or the labels are right, that is 0 or makes next to no difference; so clean data
+    are left alone, however rare a class. Neither `reg` nor a cost is to be chosen. At last every class's weights are
+    scaled to the class's mass.
 
     Args:
-        reg: entropic strength, in units of the cost; chosen on the meta set, again at every solve, by default.
+        class_mass: `class totals (K,) -> class mass (K,)`, of the weights found; as they are by default.
 
     Attributes:
-        noise_rate (`Tensor`): `()`, `e` as last estimated.
-        strength (`Tensor`): `()`, `reg` as last used.
+        noise_rate (`Tensor`): `()`, share of the labels that are taken to be wrong.
+        belief (`Tensor`): `()`, in [0, 1].
     """
 
     divisible = True
+    learns_cost = True
 
-    def __init__(self, *, reg: float | None = None) -> None:
+    def __init__(self, *, class_mass: Callable[[Tensor], Tensor] = class_prior_mass) -> None:
         super().__init__()
-        if reg is not None:
-            check_reg(reg)
-        self.calibrates = reg is None
-        self.register_buffer("noise_rate", torch.tensor(FIRST_GUESS, dtype=torch.float64))
-        self.register_buffer("strength", torch.tensor(UNCALIBRATED if reg is None else reg, dtype=torch.float64))
+        self.class_mass = class_mass
+        self.register_buffer("noise_rate", torch.tensor(0.0, dtype=torch.float64))
+        self.register_buffer("belief", torch.tensor(0.0, dtype=torch.float64))
 
     @torch.no_grad()
-    def calibrate(self, folds: Sequence[Fold], cost: Cost) -> None:
-        """Choose the strength, unless it was given or no class has two meta examples."""
-        if not (self.calibrates and folds):
-            return
-        losses = []
-        for reg in STRENGTHS:
-            shares = [own_class_share(fold.held_out, fold.target, cost, reg).double() for fold in folds]
-            losses.append(-torch.cat(shares).clamp_min(TINY).log().mean().item())
-        self.strength.fill_(STRENGTHS[losses.index(min(losses))])
+    def forward(self, index: Tensor, source: Measure, target: Measure, cost: Cost | None = None) -> Weights:
+        """Shape as in `WeightModel.forward`; `cost` is not used.
 
-    @torch.no_grad()
-    def forward(self, index: Tensor, source: Measure, target: Measure, cost: Cost) -> Weights:
-        share = own_class_share(source, target, cost, self.strength.item()).double()  # (n,), in [0, 1]
-        share = share.clamp_min(TINY)  # no share at all, of any row, is no reason to prefer a row
-        prior = source.mass.double()
-        prior = prior / prior.sum()
-        num_classes = target.labels.unique().numel()
-        e = torch.full_like(self.noise_rate, FIRST_GUESS)
-        for _ in range(MAX_ITER):
-            clean = _posterior(share, e, num_classes)  # E step
-            # M step. Short of 1, where every weight were 0: towards it the weights go to `share`, up to their mean.
-            updated = (prior * (1 - clean)).sum().clamp(max=1 - TOLERANCE)
-            settled = (updated - e).abs() < TOLERANCE
-            e = updated
-            if settled:
-                break
-        self.noise_rate = e
-        weights = mean_one(_posterior(share, e, num_classes)).to(source.mass.dtype)
-        return exact(weights)._replace(value=e.to(weights))
+        Raises:
+            ValueError: rows with more than a class each.
+        """
+        if source.label_vectors is not None:
+            raise ValueError(
+                "Expected one class an example for weighting='clean_posterior', got sets of labels or numbers. "
+                "Set weighting='agreement' or 'closed_form'."
+            )
+        num_classes = int(target.labels.max()) + 1
+        doubt = self._doubt(source, target, num_classes)  # (n,)
+        fits = [alignment(source, target, num_classes, weights_of(doubt, belief)) for belief in BELIEFS]
+        self.belief = doubt.new_tensor(BELIEFS[int(torch.stack(fits).argmax())])
+        self.noise_rate = self.belief * doubt.mean()
+        weights = weights_of(doubt, self.belief)
+        totals = class_totals(weights, source.labels, num_classes)  # (K,)
+        scale = self.class_mass(totals) / totals.clamp_min(torch.finfo(totals.dtype).tiny)
+        weights = mean_one(weights * scale[source.labels]).to(source.mass)
+        return exact(weights)._replace(value=self.noise_rate.to(weights))
+
+    @staticmethod
+    def _doubt(source: Measure, target: Measure, num_classes: int) -> Tensor:
+        """Posterior probability that a label is wrong, `(n,)`."""
+        posterior, log_channel = torch.ones_like(source.mass, dtype=torch.float64), None
+        for _ in range(ROUNDS):
+            scores = class_scores(source, target, num_classes, mean_one(posterior + FLOOR))
+            model = NoiseModel.fit(scores, source, target, num_classes, log_channel)
+            posterior, log_channel = model.own_class_mass(scores.rows, source), model.log_channel
+        return 1 - posterior
 
 
-def _posterior(share: Tensor, e: Tensor, num_classes: int) -> Tensor:
-    clean, noise = (1 - e) * share, e / num_classes
-    return clean / (clean + noise)
+def weights_of(doubt: Tensor, belief: float | Tensor) -> Tensor:
+    """`1 - belief * doubt`, but for a small rest. Shape: `(n,)`, before scaling to mean 1."""
+    return 1 - belief * (1 - FLOOR) * doubt

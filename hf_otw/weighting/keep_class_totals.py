@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from hf_otw.target import Fold
 from hf_otw.types import Cost, Measure, Weights
 from hf_otw.weighting.base import WeightModel, mean_one
 
@@ -26,11 +23,7 @@ class KeepClassTotals(WeightModel):
         super().__init__()
         self.inner = inner
         self.needs_transport, self.divisible = inner.needs_transport, inner.divisible
-        self.calibrates = inner.calibrates
-
-    def calibrate(self, folds: Sequence[Fold], cost: Cost) -> None:
-        """That of the inner model."""
-        self.inner.calibrate(folds, cost)
+        self.learns_cost = inner.learns_cost
 
     @property
     def name(self) -> str:

@@ -18,9 +18,11 @@ BATCH = 8  # examples of a micro-step, on all processes together
 TRANSPORT = {"weight_warmup": 2, "weight_refresh_steps": 3}
 #: Those that train at every accumulation; the others at one, for the sake of time.
 AT_ALL = ("default", "sharded", "column")
+PRESET = {"weighting": "clean_posterior", "example_loss": "logit_adjusted", "meta_loss_coefficient": 0.1}
 VARIANTS = {
-    "default": {"weighting": "clean_posterior", "example_loss": "logit_adjusted", "meta_loss_coefficient": 0.1},
-    "sharded": {"weighting": "clean_posterior", "feature_memory": "sharded"},
+    "default": PRESET | {"weight_refresh_steps": 0},
+    "sharded": {"weighting": "agreement", "feature_memory": "sharded"},
+    "encoded": PRESET | {"feature_memory": "sharded"},  # several times
     "column": {"weighting": "column"},
     "own_class": {"weighting": "own_class", "feature_memory": "sharded", "head_only_after_warmup": True},
     "closed_form": {"weighting": "closed_form", "cost": "combined", "target_ess": 0.5, "feature_memory": "sharded"},

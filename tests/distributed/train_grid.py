@@ -20,7 +20,17 @@ from hf_otw import OTWeightedTrainingArguments, reweighter
 from hf_otw.data import EXAMPLE_INDEX
 from hf_otw.memory import FeatureMemory
 from hf_otw.trainer import OTWeightedTrainer
-from tests.toys import PLAIN, collate, history, host_args, leave, model, parameters, toy_dataset
+from tests.toys import (
+    collate,
+    history,
+    host_args,
+    leave,
+    mislabelled,
+    model,
+    parameters,
+    plain_args,
+    toy_dataset,
+)
 
 ROWS = (21, 13, 8)  # 42: no batch divides it
 STEPS = 9
@@ -58,18 +68,19 @@ def train(case: dict[str, Any], processes: int, order: list[int] | None) -> dict
         "max_steps": STEPS,
         "optim": "sgd",  # Adam makes a whole step of a gradient that is zero up to rounding (a key's bias)
         "learning_rate": 0.1,
-        "reg": 1.0,  # small ones multiply rounding
         "train_sampling_strategy": "sequential",
         "weight_refresh_steps": 2,
         "max_grad_norm": 1e9,  # no clipping: it would hide a gradient that is twice too long
         **case["arguments"],
     }
-    data = toy_dataset(ROWS, length=5).add_column("weight", [1 + i % 3 for i in range(sum(ROWS))])
+    if settings["weighting"] != "clean_posterior":
+        settings["reg"] = 1.0  # small ones multiply rounding
+    data = mislabelled(toy_dataset(ROWS, length=5)).add_column("weight", [1 + i % 3 for i in range(sum(ROWS))])
     net = model().to(getattr(torch, case["dtype"]))
     args = OTWeightedTrainingArguments(
         **host_args(
             Path("unused"),
-            **(PLAIN | {"weighting": "own_class", "cost": "feature"} | settings),
+            **plain_args(**settings),
             per_device_train_batch_size=case["batch"] // (processes if order is None else 1),
         )
     )

@@ -136,6 +136,8 @@ def check_weights(case: Case) -> str:
         options["rows"] = ROWS[case.method]
     elif case.method in JUDGES:
         options["weighting"] = case.method
+        if case.method == "clean_posterior":  # learns its cost, and has no reg
+            del options["reg"]
     elif case.method == "keep":
         options["weighting"] = KeepClassTotals(OwnClassMass(reg=case.reg))
     elif case.method == "net":

@@ -80,7 +80,7 @@ def main(out: Path) -> None:
         save_strategy="steps",
         save_steps=SAVE_STEPS,
         save_total_limit=3,
-        weighting="clean_posterior",
+        weighting="agreement",  # solved several times, from a memory that a checkpoint must hold
         example_loss="logit_adjusted",
         meta_loss_coefficient=0.1,
         weight_warmup=3,
