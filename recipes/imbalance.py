@@ -77,3 +77,39 @@ def uniform_noise(labels: np.ndarray, num_classes: int, rate: float, *, seed: in
     noisy = labels.copy()
     noisy[rows] = (labels[rows] + rng.integers(1, num_classes, len(rows))) % num_classes
     return noisy
+
+
+def similar_noise(
+    labels: np.ndarray, features: np.ndarray, num_classes: int, rate: float, *, seed: int = 0
+) -> np.ndarray:
+    """Replace a share of each class's labels by the class that is easiest to take it for.
+
+    That is the one whose mean feature has the smallest angle to the class's own, all means centred.
+
+    Args:
+        labels: `(N,)`, classes in `0..K-1`, each with a row.
+        features: `(N, D)`.
+        num_classes: `K`, at least 2.
+        rate: share of each class that is replaced, in [0, 1].
+        seed: of the draw; the global random state is not touched.
+
+    Returns:
+        `np.ndarray`: new labels `(N,)`.
+
+    Raises:
+        ValueError: a rate outside [0, 1], or fewer than two classes.
+    """
+    if not 0 <= rate <= 1 or num_classes < 2:
+        raise ValueError(f"Expected label_noise in [0, 1] and 2 classes or more, got {rate} and {num_classes}.")
+    means = np.stack([features[labels == k].mean(axis=0) for k in range(num_classes)])  # (K, D)
+    means = means - means.mean(axis=0)
+    unit = means / np.linalg.norm(means, axis=1, keepdims=True).clip(1e-12)
+    cosines = unit @ unit.T  # (K, K)
+    np.fill_diagonal(cosines, -np.inf)
+    nearest = cosines.argmax(axis=1)  # (K,)
+    rng = np.random.default_rng(seed)
+    noisy = labels.copy()
+    for k in range(num_classes):
+        own = rng.permutation(np.flatnonzero(labels == k))
+        noisy[own[: round(rate * len(own))]] = nearest[k]
+    return noisy

@@ -112,7 +112,7 @@ def test_unknown_names_are_refused(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["fetch", "emoji", "mnist"])
     with pytest.raises(SystemExit):
         fetching.main()
-    assert "Expected names out of fashion-mnist, emoji, emojilib, got mnist." in capsys.readouterr().err
+    assert "Expected names out of fashion-mnist, emoji, emojilib, spam-assassin, got mnist." in capsys.readouterr().err
 
 
 def test_fetched_says_what_to_run(cache):

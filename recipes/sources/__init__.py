@@ -28,6 +28,7 @@ from recipes.sources.points import fashion_points, modelnet10
 from recipes.sources.pretrained import MINILM, SMOLLM2, minilm_path, smollm2_path
 from recipes.sources.reviews import rotten_tomatoes, truecasing
 from recipes.sources.rows import Row, to_dataset_dict, without_copies
+from recipes.sources.spam import spam_assassin
 from recipes.sources.speech import speech_commands_synthetic
 
 SOURCES: dict[str, Callable[..., DatasetDict]] = {
@@ -43,6 +44,7 @@ SOURCES: dict[str, Callable[..., DatasetDict]] = {
     "reuters_r8": reuters_r8,
     "reuters_r52": reuters_r52,
     "rotten_tomatoes": rotten_tomatoes,
+    "spam_assassin": spam_assassin,
     "speech_commands_synthetic": speech_commands_synthetic,
     "sst2": sst2,
     "trec": trec,

