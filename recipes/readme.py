@@ -16,7 +16,6 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "recipes" / "results" / "reuters_r8_demo.json"
 ADJUSTED_RESULTS = ROOT / "recipes" / "results" / "reuters_r8_logit_adjustment.json"
-DEFAULT_RESULTS = ROOT / "benchmarks" / "results" / "default_preset.json"
 COLUMNS = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -28,16 +27,6 @@ COLUMNS = {
 ROWS = {
     "plain": "plain `Trainer`",
     "ot": "`OTWeightedTrainer`",
-}
-
-
-NOISE_ROWS = {
-    "cross_entropy": "cross-entropy",
-    "logit_adjustment": "logit adjustment",
-    "logit_adjustment_and_meta_term": "logit adjustment + meta term",
-    "fixed_strength_without_meta_term": "`OTWeightedTrainer`, `reg=0.1`, without its meta term",
-    "fixed_strength": "`OTWeightedTrainer`, `reg=0.1`",
-    "default": "`OTWeightedTrainer`, default",
 }
 
 
@@ -74,23 +63,6 @@ def adjustment_alone(results: dict[str, Any], adjusted: dict[str, Any]) -> str:
     )
 
 
-def noise_table(rows: list[dict[str, Any]]) -> str:
-    """Held-out balanced accuracy of each method without and with wrong labels, in per cent, as Markdown."""
-    levels = sorted({row["noise"] for row in rows})
-    heads = [f"{100 * level:.0f} % random labels" if level else "clean labels" for level in levels]
-    lines = ["| balanced accuracy | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(levels)]
-    for method, title in NOISE_ROWS.items():
-        cells = []
-        for level in levels:
-            found = [
-                100 * row["balanced_accuracy"] for row in rows if (row["method"], row["noise"]) == (method, level)
-            ]
-            cells.append(f"{span(found)}, {len(found)} seed{'s' * (len(found) > 1)}" if found else "not run")
-        if set(cells) != {"not run"}:
-            lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
 def span(values: list[float]) -> str:
     """Mean, and the lowest and highest where there are several."""
     shown = f"{statistics.fmean(values):.1f}"
@@ -117,8 +89,7 @@ def fill_all(readme: str) -> str:
     """Return the README's text with every table as its results file has it."""
     results = json.loads(RESULTS.read_text())
     alone = adjustment_alone(results, json.loads(ADJUSTED_RESULTS.read_text()))
-    readme = fill(readme, "reuters_r8_demo", f"{demo_table(results)}\n{alone}")
-    return fill(readme, "default_preset", noise_table(json.loads(DEFAULT_RESULTS.read_text())))
+    return fill(readme, "reuters_r8_demo", f"{demo_table(results)}\n{alone}")
 
 
 def main() -> None:

@@ -1,0 +1,72 @@
+"""The part of docs/quality.md on what the default might have been."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.quality.compared import Regime, title
+from benchmarks.quality.results import Row
+from benchmarks.quality.tables import markdown
+
+#: Variant -> what is other than in the default.
+VARIANT_TITLES = {
+    "default": "default",
+    "class_prior_mass": "balanced by the loss alone",
+    "balanced_mass": "balanced by the weights alone",
+    "without_meta_term": "without meta term",
+    "meta_term_0.3": "meta term of 0.3",
+    "meta_term_1": "meta term of 1",
+    "meta_rows_in_training": "meta examples in training too",
+    "always_believed": "posterior always believed",
+    "agreement": "`agreement`, reg 0.1",
+    "own_class": "`own_class`, reg 0.1",
+}
+
+
+def development_section(rows: Sequence[Row]) -> str:
+    """Mean balanced accuracy of each variant over the cells of each kind, of seeds that all variants have."""
+    regime = Regime.of(rows, "frozen")
+    kinds = {
+        "clean labels": lambda row: not row["label_noise"],
+        "40 % wrong, any class": lambda row: row["noise_kind"] == "uniform" and row["meta"] == "clean",
+        "40 % wrong, similar class": lambda row: row["noise_kind"] == "similar",
+        "the meta set wrong too": lambda row: row["meta"] != "clean",
+    }
+    cells = {kind: sorted({row["cell"] for row in rows if holds(row)}) for kind, holds in kinds.items()}
+    means = {
+        method: [np.mean([_mean(regime, cell, method) for cell in found]) for found in cells.values()]
+        for method in sorted(regime.methods, key=_order)
+    }
+    best = [max(values) for values in zip(*means.values(), strict=True)]
+    lines = [
+        [
+            VARIANT_TITLES.get(method, title(method)),
+            *(_shown(value, top) for value, top in zip(values, best, strict=True)),
+        ]
+        for method, values in means.items()
+    ]
+    heads = [f"{kind} ({len(found)} cells)" for kind, found in cells.items()]
+    seeds = len({row["seed"] for row in rows})
+    return (
+        "## How the default was chosen\n\n"
+        "On held-out rows of the *training* splits, linear heads on frozen features, other seeds than above "
+        f"({seeds} a cell), in "
+        "[benchmarks/results/quality_development.json](../benchmarks/results/quality_development.json). Mean balanced "
+        f"accuracy; **bold**: the best of a column.\n\n{markdown(['variant', *heads], lines)}"
+    )
+
+
+def _mean(regime: Regime, cell: str, method: str) -> float:
+    shared = set.intersection(*(set(regime.seeds(cell, name)) for name in regime.methods))
+    return float(np.mean([regime.seeds(cell, method)[seed] for seed in sorted(shared)]))
+
+
+def _order(method: str) -> int:
+    names = list(VARIANT_TITLES)
+    return names.index(method) if method in names else len(names)
+
+
+def _shown(value: float, best: float) -> str:
+    return f"**{100 * value:.1f}**" if value == best else f"{100 * value:.1f}"
