@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
 from transformers import TrainingArguments
 
 from hf_otw.args import WeightingArguments
 from hf_otw.tasks import Task
+from hf_otw.training_data import TrainingData
 from hf_otw.types import Cost
 from hf_otw.weighting import WeightModel
+from hf_otw.weighting.clean_posterior import check_number_of_classes
 
 
 def check_support(
@@ -54,12 +55,12 @@ def check_support(
 
 
 def check_learned_cost(
-    options: WeightingArguments, weight_model: WeightModel | None, cost: Cost | None, label_vectors: Tensor | None
+    options: WeightingArguments, weight_model: WeightModel | None, cost: Cost | None, data: TrainingData
 ) -> None:
     """Check what a weight model that learns its cost is given, by name or as an object.
 
     Raises:
-        ValueError: a cost, or labels that are more than a class.
+        ValueError: a cost, labels that are more than a class, or too many classes.
     """
     named = weight_model is None and options.weighting == "clean_posterior"
     if cost is not None and (named or (weight_model is not None and weight_model.learns_cost)):
@@ -68,11 +69,13 @@ def check_learned_cost(
             f"Expected no cost of your own with {name}, which learns one, got {cost!r}. Leave it out, or set "
             "weighting='agreement'."
         )
-    if named and label_vectors is not None:
+    if named and data.label_vectors is not None:
         raise ValueError(
             "Expected one class an example for weighting='clean_posterior', got sets of labels or numbers. Leave "
             "weighting unset, or set weighting='agreement'."
         )
+    if named:
+        check_number_of_classes(data.num_classes)
 
 
 def check_index(index: Any) -> None:

@@ -108,7 +108,7 @@ class OTWeightedTrainer(Trainer):
         )
         if self._needs_transport:
             find_heads(model, data.num_outputs, self.weighting_args.feature_module)
-        check_learned_cost(self.weighting_args, self._weight_model, self._cost, data.label_vectors)
+        check_learned_cost(self.weighting_args, self._weight_model, self._cost, data)
         return data
 
     @property

@@ -20,6 +20,8 @@ BELIEFS = (0.0, 0.5, 1.0)
 #: Weight of a row whose label is surely wrong, next to one whose label is surely right. A class that all rows left
 #: would have no prior.
 FLOOR = 0.02
+#: Every pair of classes has a price of its own: K^2 numbers from as many rows, and K^3 operations.
+MAX_CLASSES = 1000
 
 
 class CleanPosterior(WeightModel):
@@ -64,7 +66,7 @@ class CleanPosterior(WeightModel):
         """Shape as in `WeightModel.forward`; `cost` is not used.
 
         Raises:
-            ValueError: rows with more than a class each.
+            ValueError: rows with more than a class each, or more than `MAX_CLASSES` classes.
         """
         if source.label_vectors is not None:
             raise ValueError(
@@ -72,6 +74,7 @@ class CleanPosterior(WeightModel):
                 "Set weighting='agreement' or 'closed_form'."
             )
         num_classes = int(target.labels.max()) + 1
+        check_number_of_classes(num_classes)
         doubt = self._doubt(source, target, num_classes)  # (n,)
         fits = [alignment(source, target, num_classes, weights_of(doubt, belief)) for belief in BELIEFS]
         self.belief = doubt.new_tensor(BELIEFS[int(torch.stack(fits).argmax())])
@@ -91,6 +94,15 @@ class CleanPosterior(WeightModel):
             model = NoiseModel.fit(scores, source, target, num_classes, log_channel)
             posterior, log_channel = model.own_class_mass(scores.rows, source), model.log_channel
         return 1 - posterior
+
+
+def check_number_of_classes(num_classes: int) -> None:
+    """Raise a ValueError where there are too many."""
+    if num_classes > MAX_CLASSES:
+        raise ValueError(
+            f"Expected at most {MAX_CLASSES} classes for weighting='clean_posterior', which learns what each pair of "
+            f"classes has to do with each other, got {num_classes}. Set weighting='agreement'."
+        )
 
 
 def weights_of(doubt: Tensor, belief: float | Tensor) -> Tensor:

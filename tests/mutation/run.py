@@ -51,14 +51,16 @@ GROUPS = (
         ("hf_otw/transport/*.py", "hf_otw/costs.py", "hf_otw/weighting/*.py", "hf_otw/losses.py"),
         (),
         ("costs", "transport", "transport_edges", "shards", "weighting", "weighting_learned", "clean_posterior")
-        + ("weighting_details", "learn", "objectives", "losses", "target", "task_labels", "scaling"),
+        + ("class_scores", "noise_model", "weighting_details", "learn", "objectives", "losses", "target")
+        + ("task_labels", "scaling"),
     ),
     Group(
         "training",
         ("hf_otw/reweighter.py", "hf_otw/batch_loss.py", "hf_otw/trainer.py"),
         ("hf_otw.reweighter.*", "hf_otw.batch_loss.*", "hf_otw.trainer.*compute_loss*", "hf_otw.trainer.*_meta_loss*")
         + ("hf_otw.trainer.*_get_num_items_in_batch*",),
-        ("reweighter", "scaling", "passthrough", "trainer", "trainer_host", "errors", "task_labels", "tasks"),
+        ("reweighter", "scaling", "passthrough", "trainer", "trainer_host", "errors", "task_labels", "tasks")
+        + ("encode_at_solve",),
     ),
 )
 #: What tests read besides the package.
