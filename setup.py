@@ -37,12 +37,15 @@ INSTALL_REQUIRES = [
     "jinja2>=3.1",
     "markupsafe>=2.1",
     "huggingface_hub>=1.31.0",
+    # transformers and accelerate ask for it too; recipes are YAML.
+    "pyyaml>=6.0",
 ]
 
 EXTRAS_REQUIRE = {
     "report": ["plotly>=6.0"],
+    "cli": ["typer>=0.12", "rich>=13.0"],
     # For the recipes of the checkout. peft: the minimum of transformers. gguf: turns packaged weights into floats.
-    "recipes": ["peft>=0.20.0", "gguf>=0.10", "pillow>=10.0", "pyyaml>=6.0"],
+    "recipes": ["peft>=0.20.0", "gguf>=0.10", "pillow>=10.0"],
     # For the comparisons of learning quality: what one would use instead, and pictures.
     "benchmarks": ["cleanlab>=2.7", "matplotlib>=3.9"],
     # setuptools: the packaging test builds the wheel without network, hence without build isolation.
@@ -69,7 +72,15 @@ setup(
     ],
     packages=find_packages(include=["hf_otw", "hf_otw.*"]),
     # The directories hf_otw/metrics/<name>/ are no packages: they hold scripts that `evaluate.load` copies elsewhere.
-    package_data={"hf_otw": ["py.typed", "model_card_template.md", "templates/*.jinja", "metrics/**/*.py"]},
+    package_data={
+        "hf_otw": [
+            "py.typed",
+            "model_card_template.md",
+            "templates/*.jinja",
+            "metrics/**/*.py",
+            "accelerate_configs/*.yaml",
+        ]
+    },
     zip_safe=False,
     python_requires=">=3.10",
     install_requires=INSTALL_REQUIRES,

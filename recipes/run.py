@@ -8,51 +8,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import datasets
 import torch
-from transformers import PrinterCallback, ProgressCallback, set_seed
 from transformers.utils import logging as transformers_logging
 
-from hf_otw import OTWeightedTrainer, OTWeightedTrainingArguments
-from hf_otw.presets import BASELINES
-from recipes.config import ROOT, Recipe, load_recipe, recipe_name
-from recipes.models import build_model, build_processor, entry_of
-from recipes.pipelines import PIPELINES, Prepared
-from recipes.pipelines.base import Splits
-from recipes.pipelines.source import load_raw
-from recipes.pipelines.splits import make_splits, with_meta_in_train
+from hf_otw.recipe.run import collect, prepare, train_all
+from recipes.catalogue import catalogue
+from recipes.config import ROOT, load_recipe, recipe_name
 
 RESULTS = ROOT / "results"
-PACKAGES = ("hf_otw", "transformers", "torch", "datasets", "accelerate", "numpy")
-#: What no recipe has to say; a recipe that does say it wins.
-COMMON: dict[str, Any] = {
-    "report_to": "none",
-    "save_strategy": "no",
-    "disable_tqdm": True,
-    "logging_steps": 10,
-    "label_names": ["labels"],
-    "per_device_eval_batch_size": 64,
-}
-
-
-class Run(NamedTuple):
-    """One training run and its test."""
-
-    seed: int
-    metrics: dict[str, float]
-    seconds: float
-    steps: int
-    is_main: bool
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -63,20 +33,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     datasets.disable_progress_bars()
     name = recipe_name(options.config)
     recipe = load_recipe(options.config, options.set)
-    entry_of(recipe.model)
-    raw, where = load_raw(recipe.source, options.source)
     output = Path(options.output_dir or f"runs/recipes/{name}")
-    plan = arguments(recipe, recipe.seed, output)
-    splits = make_splits(raw, recipe.data, select=options.select, meta_per_class=plan.meta_examples_per_class)
-    splits = splits if uses_meta(plan) else with_meta_in_train(splits)
-    processor = build_processor(recipe.model)
-    prepared = PIPELINES[entry_of(recipe.model).pipeline](splits, processor)
-    runs = [
-        train(recipe, seed, prepared, processor, output) for seed in range(recipe.seed, recipe.seed + options.seeds)
-    ]
+    job = prepare(recipe, output, catalogue(), where=options.source, select=options.select)
+    _, runs = train_all(job, options.seeds)
     if not runs[0].is_main:
         return
-    results = collect(recipe, name, runs, prepared) | {"source": where, "select": options.select}
+    results = collect(job, name, runs) | {"commit": commit()}
     write(results, output / "metrics.json")
     if options.save_results:
         write(results, RESULTS / f"{name.replace('/', '_')}.json")
@@ -103,98 +65,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if options.seeds < 1:
         parser.error(f"Expected --seeds of 1 or more, got {options.seeds}.")
     return options
-
-
-def arguments(recipe: Recipe, seed: int, output: Path) -> OTWeightedTrainingArguments:
-    """Arguments of one run."""
-    given = COMMON | {"dataloader_pin_memory": torch.cuda.is_available()} | recipe.arguments
-    return OTWeightedTrainingArguments(output_dir=str(output / "checkpoints"), seed=seed, **given)
-
-
-def uses_meta(args: OTWeightedTrainingArguments) -> bool:
-    """Does the run have a meta set? The others train on its rows instead."""
-    return args.weighting not in ("none", *BASELINES) or bool(args.meta_loss_coefficient and args.weighting != "none")
-
-
-def train(recipe: Recipe, seed: int, prepared: Prepared, processor: Any, output: Path) -> Run:
-    """Train and test with one seed."""
-    args = arguments(recipe, seed, output)
-    set_seed(seed)  # the same initial model for every variant
-    model = build_model(recipe.model, prepared.facts, processor)
-    splits: Splits = prepared.splits
-    trainer = OTWeightedTrainer(
-        model=model,
-        args=args,
-        train_dataset=splits.train,
-        eval_dataset=splits.test,
-        data_collator=prepared.collate,
-        compute_metrics=prepared.compute_metrics,
-        preprocess_logits_for_metrics=prepared.preprocess_logits,
-        meta_dataset=splits.meta,
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.remove_callback(ProgressCallback)
-    started = time.perf_counter()
-    trainer.train()
-    seconds = time.perf_counter() - started
-    found = trainer.evaluate()
-    metrics = {key.removeprefix("eval_"): float(value) for key, value in found.items() if is_metric(key)}
-    return Run(seed, metrics, seconds, trainer.state.global_step, trainer.is_world_process_zero())
-
-
-def is_metric(key: str) -> bool:
-    """Not the clock, and not the epoch."""
-    return key.startswith("eval_") and not key.endswith(("_runtime", "_per_second", "_time"))
-
-
-def collect(recipe: Recipe, name: str, runs: list[Run], prepared: Prepared) -> dict[str, Any]:
-    """What the runs gave, and what is needed to repeat them."""
-    per_seed = [
-        {
-            "seed": run.seed,
-            "metrics": {key: value for key, value in run.metrics.items() if not key.startswith("recall/")},
-            "recall": {key[7:]: value for key, value in run.metrics.items() if key.startswith("recall/")},
-            "seconds": round(run.seconds, 1),
-            "steps": run.steps,
-        }
-        for run in runs
-    ]
-    return {
-        "recipe": name,
-        "shows": recipe.shows,
-        "metric": {"name": prepared.metric, "higher_is_better": prepared.higher_is_better},
-        "metrics": mean_of([found["metrics"] for found in per_seed]),
-        "recall": mean_of([found["recall"] for found in per_seed]),
-        "per_seed": per_seed,
-        "rows": {
-            "train": len(prepared.splits.train),
-            "meta": len(prepared.splits.meta or ()),
-            "test": len(prepared.splits.test),
-        },
-        "config": recipe.as_dict(),
-        "versions": {package: metadata.version(package) for package in PACKAGES},
-        "hardware": hardware(),
-        "commit": commit(),
-        "seconds": round(sum(run.seconds for run in runs), 1),
-    }
-
-
-def mean_of(found: list[dict[str, float]]) -> dict[str, float]:
-    """Mean over seeds of each metric that every seed has."""
-    shared = [name for name in found[0] if all(name in other for other in found)]
-    return {name: statistics.fmean(other[name] for other in found) for name in shared}
-
-
-def hardware() -> dict[str, Any]:
-    """What the run ran on."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    return {
-        "machine": platform.machine(),
-        "device": device,
-        "threads": torch.get_num_threads(),
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
-        "python": platform.python_version(),
-    }
 
 
 def commit() -> str | None:

@@ -1,4 +1,4 @@
-"""The configurations in recipes/accelerate_configs, read as `accelerate launch` reads them."""
+"""The configurations in hf_otw/accelerate_configs, read as `accelerate launch` reads them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
 from accelerate.utils import DistributedType
 
-FOLDER = Path(__file__).resolve().parents[1] / "recipes" / "accelerate_configs"
+FOLDER = Path(__file__).resolve().parents[1] / "hf_otw" / "accelerate_configs"
 KINDS = {
     "cpu_ddp": DistributedType.MULTI_GPU,  # MULTI_CPU starts one process unless there is MPI
     "ddp": DistributedType.MULTI_GPU,

@@ -29,6 +29,12 @@ MATHEMATICS = [
     "hf_otw.weighting*",
 ]
 
+# What a command imports before it knows what to do.
+LIGHT = [*(f"hf_otw.recipe.{name}" for name in ("schema", "checks", "reading", "catalogue"))]
+HEAVY = HOSTS | {"torch", "numpy", "sklearn", "huggingface_hub", "hf_otw.args", "hf_otw.trainer", "hf_otw.learn"}
+BELOW = ["hf_otw.trainer", "hf_otw.args", "hf_otw.data", "hf_otw.report", "hf_otw.figures", "hf_otw.model_card"]
+ABOVE = {"hf_otw.recipe", "hf_otw.cli", "hf_otw.audit"}
+
 # Modules (a pattern), what they must not import at module level, and why.
 RULES = [
     *((pattern, HOSTS, "mathematics needs torch and nothing of the hosts") for pattern in MATHEMATICS),
@@ -37,6 +43,9 @@ RULES = [
     ("hf_otw.transport*", {"hf_otw.weighting", "hf_otw.reweighter"}, "a solver knows nothing of weights"),
     ("hf_otw.weighting*", {"hf_otw.reweighter", "hf_otw.learn"}, "a weight model knows nothing of its callers"),
     ("hf_otw*", {"recipes", "benchmarks", "tests"}, "the library knows nothing of its users"),
+    *((pattern, HEAVY, "`hf-otw --help` and reading a recipe take no time") for pattern in LIGHT),
+    *((pattern, ABOVE, "the trainer knows nothing of recipes and commands") for pattern in BELOW),
+    ("hf_otw.recipe*", {"hf_otw.cli", "typer", "rich"}, "recipes run without a terminal"),
 ]
 
 Function = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -101,9 +110,10 @@ def test_module_level_imports(pattern, forbidden, reason):
 
 
 def test_nobody_imports_the_trainer():
-    # hf_otw/__init__.py names it in a string, for the first use.
+    # hf_otw/__init__.py names it in a string, for the first use. The runner of recipes stands above it.
     trainer = {"hf_otw.trainer", "hf_otw.OTWeightedTrainer"}
-    found = [(where(module, line), name) for module in MODULES for line, name in imports_of(module, lazy=True)]
+    others = [module for module in MODULES if module != "hf_otw.recipe.run"]
+    found = [(where(module, line), name) for module in others for line, name in imports_of(module, lazy=True)]
     assert [(place, name) for place, name in found if lies_in(name, trainer)] == [], "it is the composition root"
     assert "hf_otw.trainer" in MODULES
 
@@ -126,9 +136,10 @@ for module in {modules}:
 def test_every_imported_package_is_declared():
     assignments = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8")).body
     tables = {ast.unparse(node.targets[0]): node.value for node in assignments if isinstance(node, ast.Assign)}
-    declared = ast.literal_eval(tables["INSTALL_REQUIRES"]) + ast.literal_eval(tables["EXTRAS_REQUIRE"])["report"]
+    extras = ast.literal_eval(tables["EXTRAS_REQUIRE"])
+    declared = ast.literal_eval(tables["INSTALL_REQUIRES"]) + extras["report"] + extras["cli"] + extras["recipes"]
     names = {re.match(r"[\w-]+", requirement).group().replace("-", "_") for requirement in declared}
-    known = names - {"scikit_learn"} | {"sklearn", "hf_otw"} | sys.stdlib_module_names
+    known = names | {"sklearn", "yaml", "PIL", "hf_otw"} | sys.stdlib_module_names
     found = [(where(module, line), name) for module in MODULES for line, name in imports_of(module, lazy=True)]
     assert [(place, name) for place, name in found if name.split(".")[0] not in known] == [], "not in setup.py"
 

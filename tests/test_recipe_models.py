@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from recipes.config import ModelConfig
-from recipes.models import MODELS, build_model, build_processor
+from hf_otw.recipe.schema import ModelConfig
+from recipes.catalogue import catalogue
+from recipes.models import MODELS
 from recipes.models.resnet32 import augmented
 from recipes.pipelines import PIPELINES, Facts
 
@@ -17,7 +18,7 @@ NAMES = tuple("abcdefghij")
 
 def made(name: str, *shape: int, labels: int = 10, **options: object) -> nn.Module:
     torch.manual_seed(0)
-    return build_model(ModelConfig(name, options), Facts(labels, NAMES[:labels], shape), None)
+    return catalogue().model(ModelConfig(name, options), Facts(labels, NAMES[:labels], shape), None)
 
 
 def test_every_model_has_a_pipeline() -> None:
@@ -87,6 +88,6 @@ def test_regressor_loss_pairs_rows_with_their_targets() -> None:
 
 
 def test_spectrograms_need_no_torchaudio() -> None:
-    processor = build_processor(ModelConfig("ast", {"frames": 96, "mel_bins": 32}))
+    processor = catalogue().processor(ModelConfig("ast", {"frames": 96, "mel_bins": 32}))
     values = processor([torch.randn(16_000).numpy()], sampling_rate=16_000)["input_values"]
     assert tuple(values[0].shape) == (96, 32)

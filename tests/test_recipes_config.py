@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from hf_otw import OTWeightedTrainingArguments
+from hf_otw.recipe.run import COMMON, arguments, uses_meta
+from recipes.catalogue import catalogue
 from recipes.config import ROOT, VARIANTS, load_recipe, merge, recipe_name, recipe_paths
-from recipes.models import MODELS, entry_of
+from recipes.models import MODELS
 from recipes.pipelines import PIPELINES
-from recipes.run import COMMON, arguments, uses_meta
 
 PATHS = recipe_paths()
 MINIMAL = """
@@ -32,7 +33,7 @@ def recipe(tmp_path: Path, text: str = MINIMAL, name: str = "ot") -> Path:
 @pytest.mark.parametrize("path", PATHS, ids=recipe_name)
 def test_every_recipe_is_valid(path: Path, tmp_path: Path) -> None:
     found = load_recipe(path)
-    entry = entry_of(found.model)
+    entry = catalogue().entry(found.model)
     assert entry.pipeline in PIPELINES
     args = arguments(found, found.seed, tmp_path)
     variant = path.stem
@@ -75,7 +76,7 @@ def test_defaults_are_not_repeated(path: Path) -> None:
     repeated = {name: v for name, v in load_recipe(path).arguments.items() if defaults.get(name, object()) == v}
     assert repeated == {}
     model = load_recipe(path).model
-    functions = (entry_of(model).build, entry_of(model).processor)
+    functions = (catalogue().entry(model).build, catalogue().entry(model).processor)
     options = {name: p.default for f in functions for name, p in inspect.signature(f).parameters.items()}
     assert {name: value for name, value in model.options.items() if options[name] == value} == {}
 
@@ -110,9 +111,9 @@ def test_mistakes_are_named(change: tuple[str, str], suggestion: str, tmp_path: 
 
 def test_unknown_models_and_options_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Did you mean 'resnet32'"):
-        entry_of(load_recipe(recipe(tmp_path), ["model.name=resnet_32"]).model)
+        catalogue().entry(load_recipe(recipe(tmp_path), ["model.name=resnet_32"]).model)
     with pytest.raises(ValueError, match="Did you mean 'hidden'"):
-        entry_of(load_recipe(recipe(tmp_path), ["model.options.hiden=3"]).model)
+        catalogue().entry(load_recipe(recipe(tmp_path), ["model.options.hiden=3"]).model)
 
 
 def test_overrides_win_over_the_file_and_the_file_over_its_base(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recipes.config import DataConfig
-from recipes.imbalance import long_tail_counts, long_tail_rows, uniform_noise
-from recipes.pipelines.splits import class_labels, make_splits, with_meta_in_train
+from hf_otw.recipe.imbalance import long_tail_counts, long_tail_rows, uniform_noise
+from hf_otw.recipe.schema import DataConfig
+from hf_otw.recipe.splits import class_labels, make_splits, with_meta_in_train
 
 CLASSES = 4
 

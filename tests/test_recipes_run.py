@@ -20,9 +20,9 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from recipes import run, run_all
+import hf_otw.recipe.run
+from recipes import catalogue, run, run_all
 from recipes.config import ROOT, load_recipe, recipe_name, recipe_paths
-from recipes.pipelines import source
 from recipes.table import REQUIRED, read_results
 
 torch.set_num_threads(1)
@@ -168,7 +168,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def toys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recipes.pipelines.source.packaged_sources", lambda: TOYS)
+    monkeypatch.setattr("recipes.catalogue.packaged_sources", lambda: TOYS)
 
 
 def small(path: Path, checkpoints: dict[str, Path], *more: str) -> list[str]:
@@ -284,7 +284,7 @@ def test_the_hub_is_read_with_its_own_names(
     asked = []
     rows = TOYS["fashion_mnist"]()
     hub = DatasetDict({name: part.rename_column("pixels", "image") for name, part in rows.items()})
-    monkeypatch.setattr("recipes.pipelines.source.load_dataset", lambda *names: asked.append(names) or hub)
+    monkeypatch.setattr("hf_otw.recipe.source.load_dataset", lambda *names: asked.append(names) or hub)
     path = recipe_at("fashion_mnist/resnet/plain")
     results = run_small(path, checkpoints, tmp_path, flags=("--source", "hub"))
     assert asked == [("zalando-datasets/fashion_mnist", None)]
@@ -366,15 +366,15 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Trainers that the runner makes."""
     made: list[Any] = []
 
-    class Spy(run.OTWeightedTrainer):
+    class Spy(hf_otw.recipe.run.OTWeightedTrainer):
         def __init__(self, **keywords: Any) -> None:
             super().__init__(**keywords)
             made.append(self)
 
-    monkeypatch.setattr(run, "OTWeightedTrainer", Spy)
+    monkeypatch.setattr(hf_otw.recipe.run, "OTWeightedTrainer", Spy)
     return made
 
 
 if __name__ == "__main__":  # one of the processes of `test_two_processes_write_one_file`
-    source.packaged_sources = lambda: TOYS
+    catalogue.packaged_sources = lambda: TOYS
     run.main()

@@ -7,8 +7,8 @@ from typing import Any
 from torch import nn
 from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
 
+from hf_otw.recipe.base import Facts
 from recipes.models.text import class_config
-from recipes.pipelines.base import Facts
 
 
 def feature_extractor(*, mel_bins: int = 32, frames: int = 96) -> ASTFeatureExtractor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from torch import nn
@@ -15,8 +14,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from recipes.models.text import class_config
-from recipes.pipelines.base import Facts
+from hf_otw.recipe.base import Facts
+from hf_otw.recipe.text import class_config, with_lora
+
+LORA_LAYERS = ("q_proj", "v_proj")  # of the attention
 
 
 def checkpoint_or_smollm2(checkpoint: str | None) -> str:
@@ -41,7 +42,7 @@ def lora_classifier(facts: Facts, processor: Any, *, checkpoint: str | None = No
     model = AutoModelForSequenceClassification.from_pretrained(
         checkpoint_or_smollm2(checkpoint), pad_token_id=processor.pad_token_id, dtype="float32", **class_config(facts)
     )
-    return with_lora(model, "SEQ_CLS", rank)
+    return with_lora(model, "SEQ_CLS", rank, LORA_LAYERS)
 
 
 def lora_language_model(facts: Facts, processor: Any, *, checkpoint: str | None = None, rank: int = 8) -> nn.Module:
@@ -49,18 +50,7 @@ def lora_language_model(facts: Facts, processor: Any, *, checkpoint: str | None 
     model = AutoModelForCausalLM.from_pretrained(
         checkpoint_or_smollm2(checkpoint), pad_token_id=processor.pad_token_id, dtype="float32"
     )
-    return with_lora(model, "CAUSAL_LM", rank)
-
-
-def with_lora(model: nn.Module, task: str, rank: int) -> nn.Module:
-    """Freeze the model and add trainable matrices of a low rank to its attention."""
-    from peft import LoraConfig, get_peft_model  # of the data requirements: the other recipes do without
-
-    config = LoraConfig(task_type=task, r=rank, lora_alpha=2 * rank, target_modules=["q_proj", "v_proj"])
-    with warnings.catch_warnings():
-        # peft 0.21 reads a name that transformers 5.23 has renamed (November 2026; can go with the next peft).
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-        return get_peft_model(model, config)
+    return with_lora(model, "CAUSAL_LM", rank, LORA_LAYERS)
 
 
 def tiny_llama(

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, VisionTextDualEncoderModel, ViTModel
 
+from hf_otw.recipe.base import Facts
 from recipes.models.outputs import classified
 from recipes.models.text import checkpoint_or_minilm
 from recipes.models.vision import vit_config
-from recipes.pipelines.base import Facts
 
 
 class DualEncoderClassifier(nn.Module):

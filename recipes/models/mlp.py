@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recipes.pipelines.base import Facts
+from hf_otw.recipe.base import Facts
 
 
 class Regressor(nn.Module):

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from hf_otw.recipe.base import Facts
 from recipes.models.outputs import classified
-from recipes.pipelines.base import Facts
 
 
 class PointNet(nn.Module):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hf_otw.recipe.base import Facts
 from recipes.models.outputs import classified
-from recipes.pipelines.base import Facts
 
 
 class BasicBlock(nn.Module):

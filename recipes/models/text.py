@@ -12,7 +12,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from recipes.pipelines.base import Facts
+from hf_otw.recipe.base import Facts
+from hf_otw.recipe.text import class_config
 
 
 def checkpoint_or_minilm(checkpoint: str | None) -> str:
@@ -27,12 +28,6 @@ def tokenizer(*, checkpoint: str | None = None, max_tokens: int = 32) -> PreTrai
     made = AutoTokenizer.from_pretrained(checkpoint_or_minilm(checkpoint))
     made.model_max_length = max_tokens
     return made
-
-
-def class_config(facts: Facts) -> dict[str, Any]:
-    """What the configurations of transformers want to know of classes."""
-    names = dict(enumerate(facts.class_names))
-    return {"num_labels": facts.num_labels, "id2label": names, "label2id": {name: k for k, name in names.items()}}
 
 
 def classifier(facts: Facts, processor: Any, *, checkpoint: str | None = None) -> nn.Module:

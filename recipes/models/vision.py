@@ -7,8 +7,8 @@ from typing import Any
 from torch import nn
 from transformers import ResNetConfig, ResNetForImageClassification, ViTConfig, ViTForImageClassification
 
-from recipes.models.text import class_config
-from recipes.pipelines.base import Facts
+from hf_otw.recipe.base import Facts
+from hf_otw.recipe.text import class_config
 
 
 def resnet(

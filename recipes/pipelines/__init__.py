@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from hf_otw.recipe.base import Facts, Pipeline, Prepared, Splits
+from hf_otw.recipe.text import prepare_text
 from recipes.pipelines.audio import prepare_audio
-from recipes.pipelines.base import Facts, Pipeline, Prepared, Splits
 from recipes.pipelines.image import prepare_images
 from recipes.pipelines.image_text import prepare_image_text
 from recipes.pipelines.language import prepare_language
 from recipes.pipelines.points import prepare_points
 from recipes.pipelines.tabular import prepare_table
-from recipes.pipelines.text import prepare_keywords, prepare_text
+from recipes.pipelines.text import prepare_keywords
 from recipes.pipelines.tokens import prepare_tokens
 
 __all__ = ["PIPELINES", "Facts", "Pipeline", "Prepared", "Splits"]

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from datasets import Dataset
 
+from hf_otw.recipe.base import Facts, Prepared, Splits
+from hf_otw.recipe.class_metrics import single_label
+from hf_otw.recipe.splits import LABEL, class_names
 from recipes.pipelines.arrays import labels_of, read_array, stack, with_array
-from recipes.pipelines.base import Facts, Prepared, Splits
-from recipes.pipelines.metrics import single_label
-from recipes.pipelines.splits import LABEL, class_names
 
 COLUMNS = ("pixel_values", "pixels", "image", "img")
 

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from datasets import Dataset
 
+from hf_otw.recipe.base import Facts, Prepared, Splits
+from hf_otw.recipe.class_metrics import single_label
+from hf_otw.recipe.splits import LABEL, class_names
+from hf_otw.recipe.text import inputs, tokenized
 from recipes.pipelines.arrays import labels_of, stack, with_array
-from recipes.pipelines.base import Facts, Prepared, Splits
 from recipes.pipelines.image import normalised, pixels
-from recipes.pipelines.metrics import single_label
-from recipes.pipelines.splits import LABEL, class_names
-from recipes.pipelines.text import inputs, tokenized
 
 
 def prepare_image_text(splits: Splits, processor: Any) -> Prepared:

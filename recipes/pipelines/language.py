@@ -8,9 +8,9 @@ import numpy as np
 from datasets import ClassLabel, Dataset
 from transformers import DataCollatorForTokenClassification
 
-from recipes.pipelines.base import Facts, Prepared, Splits
+from hf_otw.recipe.base import Facts, Prepared, Splits
+from hf_otw.recipe.text import inputs, tokenized
 from recipes.pipelines.metrics import perplexities, token_losses
-from recipes.pipelines.text import inputs, tokenized
 
 GROUP = "group"
 

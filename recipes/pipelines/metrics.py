@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
 from sklearn.metrics import average_precision_score, f1_score
 
-from hf_otw.metrics import make_compute_metrics
-from recipes.pipelines.splits import class_labels, class_names
+from hf_otw.recipe.class_metrics import Metrics
 
-Metrics = Callable[[Any], dict[str, float]]
 IGNORED = -100
-
-
-def single_label(train: Dataset) -> Metrics:
-    """Accuracies, shot groups by the training counts, and recall of each class."""
-    names = class_names(train)
-    counts = np.bincount(class_labels(train), minlength=len(names)).tolist()
-    return make_compute_metrics(counts, names, per_class=True)
 
 
 def multi_label(names: Sequence[str]) -> Metrics:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from datasets import Dataset, Features, Value
 
+from hf_otw.recipe.base import Facts, Prepared, Splits
 from recipes.pipelines.arrays import labels_of, read_array, stack, with_array
-from recipes.pipelines.base import Facts, Prepared, Splits
 from recipes.pipelines.metrics import errors_by_bin
 
 TARGET = "labels"

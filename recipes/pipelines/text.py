@@ -1,4 +1,4 @@
-"""Texts: one class each, or several keywords each."""
+"""Texts with several keywords each. Those with one class each: `hf_otw.recipe.text`."""
 
 from __future__ import annotations
 
@@ -7,21 +7,9 @@ from typing import Any
 from datasets import Dataset
 from transformers import DataCollatorWithPadding
 
-from recipes.pipelines.base import Facts, Prepared, Splits
-from recipes.pipelines.metrics import multi_label, single_label
-from recipes.pipelines.splits import LABEL, class_names
-
-
-def prepare_text(splits: Splits, processor: Any) -> Prepared:
-    """Columns `text` and `label`; `processor` is the tokenizer, whose `model_max_length` truncates."""
-    names = class_names(splits.train)
-    return Prepared(
-        splits=splits.map(lambda rows: tokenized(rows, processor).select_columns([*inputs(processor), LABEL])),
-        facts=Facts(len(names), tuple(names)),
-        collate=DataCollatorWithPadding(processor),
-        compute_metrics=single_label(splits.train),
-        metric="balanced_accuracy",
-    )
+from hf_otw.recipe.base import Facts, Prepared, Splits
+from hf_otw.recipe.text import inputs, tokenized
+from recipes.pipelines.metrics import multi_label
 
 
 def prepare_keywords(splits: Splits, processor: Any) -> Prepared:
@@ -35,16 +23,6 @@ def prepare_keywords(splits: Splits, processor: Any) -> Prepared:
         compute_metrics=multi_label(names),
         metric="macro_average_precision",
     )
-
-
-def tokenized(rows: Dataset, tokenizer: Any) -> Dataset:
-    """Add the tokenizer's columns; drop what it does not return and labels are not."""
-    return rows.map(lambda batch: tokenizer(batch["text"], truncation=True), batched=True)
-
-
-def inputs(tokenizer: Any) -> list[str]:
-    """Columns that a tokenizer makes."""
-    return list(tokenizer("a"))
 
 
 def keyword_names(rows: Dataset, width: int) -> tuple[str, ...]:

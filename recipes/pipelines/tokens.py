@@ -8,9 +8,9 @@ import numpy as np
 from datasets import ClassLabel, Dataset
 from transformers import DataCollatorForTokenClassification
 
-from recipes.pipelines.base import Facts, Prepared, Splits
+from hf_otw.recipe.base import Facts, Prepared, Splits
+from hf_otw.recipe.text import inputs
 from recipes.pipelines.metrics import IGNORED, tokens
-from recipes.pipelines.text import inputs
 
 
 def prepare_tokens(splits: Splits, processor: Any) -> Prepared:

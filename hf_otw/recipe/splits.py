@@ -7,9 +7,9 @@ import torch
 from datasets import ClassLabel, Dataset, DatasetDict, concatenate_datasets
 
 from hf_otw.data import split_meta
-from recipes.config import DataConfig
-from recipes.imbalance import capped_rows, long_tail_rows, uniform_noise
-from recipes.pipelines.base import Splits
+from hf_otw.recipe.base import Splits
+from hf_otw.recipe.imbalance import capped_rows, long_tail_rows, uniform_noise
+from hf_otw.recipe.schema import DataConfig
 
 LABEL = "label"
 #: The rows of a recipe do not change with the seed of a run: seeds differ in initial model and order.

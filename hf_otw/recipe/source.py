@@ -1,0 +1,77 @@
+"""Raw rows: from a catalogue, from the Hub, or from files."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from datasets import DatasetDict, load_dataset
+
+from hf_otw.recipe.catalogue import Catalogue
+from hf_otw.recipe.checks import check_keys
+from hf_otw.recipe.rows import load_rows, renamed, with_classes
+from hf_otw.recipe.schema import SourceConfig
+from hf_otw.recipe.splits import hold_out
+
+Where = Literal["packaged", "hub", "files"]
+
+
+def load_raw(source: SourceConfig, catalogue: Catalogue, where: Where | None = None) -> tuple[DatasetDict, Where]:
+    """Load the splits `train` and `test`.
+
+    Args:
+        source: of the recipe.
+        catalogue: what packaged names mean.
+        where: one of the three; by default packaged before files before the Hub, as the recipe has them.
+
+    Returns:
+        the splits, and where they came from.
+
+    Raises:
+        ValueError: a source that the recipe does not name, or an unknown one.
+    """
+    places = {"packaged": source.packaged, "files": source.files or None, "hub": source.hub}
+    where = where or next((name for name, place in places.items() if place is not None), "packaged")
+    if places[where] is None:
+        raise ValueError(f"Expected `source.{where}` in the recipe, found none. Choose the other with --source.")
+    if where == "packaged":
+        return load_packaged(source.packaged, catalogue), where
+    return (load_files(source) if where == "files" else load_hub(source)), where
+
+
+def load_packaged(name: str, catalogue: Catalogue) -> DatasetDict:
+    """Load what a catalogue names."""
+    if not catalogue.sources:
+        raise ValueError(
+            f"Expected a catalogue with the source {name!r}, found none: it comes with a folder of recipes. Run the "
+            "recipe from that folder, name its module with --catalogue, or give `source.files`."
+        )
+    check_keys([name], catalogue.sources, "the sources of the catalogue")
+    return catalogue.sources[name]()
+
+
+def load_hub(source: SourceConfig) -> DatasetDict:
+    """Load from the Hub, or from its cache."""
+    found = load_dataset(source.hub, source.hub_config)
+    wanted = {"train": source.train_split, "test": source.test_split}
+    missing = [split for split in wanted.values() if split not in found]
+    if missing:
+        raise ValueError(
+            f"Expected the split {missing[0]!r} of {source.hub}, got {sorted(found)}. Name yours in "
+            "`source.train_split` and `source.test_split`."
+        )
+    splits = {name: renamed(found[split], source.columns) for name, split in wanted.items()}
+    return labelled(splits)
+
+
+def load_files(source: SourceConfig) -> DatasetDict:
+    """Load files; without one for the test, a fifth of the rows is tested on."""
+    splits = {name: renamed(load_rows(place, name), source.columns) for name, place in source.files.items()}
+    if "test" in splits:
+        return labelled({name: splits[name] for name in ("train", "test")})
+    train, test = hold_out(labelled(splits)["train"])
+    return DatasetDict(train=train, test=test)
+
+
+def labelled(splits: dict) -> DatasetDict:
+    """Number the classes where rows have a column `label`."""
+    return with_classes(splits) if "label" in splits["train"].column_names else DatasetDict(splits)
