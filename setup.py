@@ -37,6 +37,8 @@ INSTALL_REQUIRES = [
     "jinja2>=3.1",
     "markupsafe>=2.1",
     "huggingface_hub>=1.31.0",
+    # transformers and accelerate ask for it too; `hf-otw doctor` compares versions.
+    "packaging>=23.0",
     # transformers and accelerate ask for it too; recipes are YAML.
     "pyyaml>=6.0",
 ]
@@ -79,8 +81,10 @@ setup(
             "templates/*.jinja",
             "metrics/**/*.py",
             "accelerate_configs/*.yaml",
+            "recipe/library/*.yaml",
         ]
     },
+    entry_points={"console_scripts": ["hf-otw = hf_otw.cli.main:main"]},
     zip_safe=False,
     python_requires=">=3.10",
     install_requires=INSTALL_REQUIRES,

@@ -1,7 +1,7 @@
 """Fine-tuning on imbalanced and imperfect data, with example weights learned by optimal transport.
 
-Importing this package imports torch and the mathematics only; the Trainer, and with it transformers, is imported on
-first use.
+Importing this package imports nothing: torch, and for the Trainer transformers, come with the first use of a name, so
+that `hf-otw --help` answers at once.
 """
 
 from __future__ import annotations
@@ -9,11 +9,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from hf_otw.learn import WeightsResult, learn_weights
-
 if TYPE_CHECKING:
     from hf_otw.args import OTWeightedTrainingArguments
     from hf_otw.checkpoint import last_complete_checkpoint
+    from hf_otw.learn import WeightsResult, learn_weights
     from hf_otw.trainer import OTWeightedTrainer
 
 __version__ = "0.1.0"
@@ -21,6 +20,8 @@ __version__ = "0.1.0"
 _LAZY = {
     "OTWeightedTrainer": "hf_otw.trainer",
     "OTWeightedTrainingArguments": "hf_otw.args",
+    "WeightsResult": "hf_otw.learn",
+    "learn_weights": "hf_otw.learn",
     "last_complete_checkpoint": "hf_otw.checkpoint",
 }
 

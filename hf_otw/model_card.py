@@ -63,6 +63,7 @@ class CardData:
         method (`str`, *optional*): Markdown that says how the weights were made, in place of two standard sentences.
         meta_size (`int`, *optional*): number of meta examples.
         settings (`dict[str, str]`): the configuration, in the order to show.
+        recipe (`str`, *optional*): YAML that `hf-otw train` runs again.
         versions (`dict[str, str]`, *optional*): package -> version; those installed now by default.
 
     Raises:
@@ -91,6 +92,7 @@ class CardData:
     method: str | None = None
     meta_size: int | None = None
     settings: dict[str, str] = field(default_factory=dict)
+    recipe: str | None = None
     versions: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
@@ -133,6 +135,9 @@ def build_model_card(data: CardData) -> ModelCard:
         has_plain_recall=data.plain_recall is not None,
         limits=_limits(data),
         settings=[(_text(name), _text(value)) for name, value in data.settings.items()],
+        recipe=data.recipe and data.recipe.strip(),
+        fence="`" * max(3, 1 + max(map(len, re.findall("`*", data.recipe or "")))),
+        command=f"hf-otw train {data.model_id or 'recipe.yaml'}",
         versions=list((installed_versions() if data.versions is None else data.versions).items()),
         bibtex=BIBTEX,
     )

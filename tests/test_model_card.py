@@ -35,6 +35,7 @@ FULL = CardData(
     tags=["reuters", "hf_otw"],
     meta_size=20,
     settings={"reg": "0.1", "weighting": "clean_posterior"},
+    recipe="shows: toy\nseed: 0\n",
     versions={"hf_otw": "0.1.0", "torch": "2.13.0"},
 )
 
@@ -136,6 +137,15 @@ On Reuters R8 (test), in percent unless the metric has another unit. Mean ± sta
 |---|---|
 | reg | 0.1 |
 | weighting | clean\\_posterior |
+
+### Recipe
+
+`hf-otw train someone/r8-otw` trains this model again:
+
+```yaml
+shows: toy
+seed: 0
+```
 
 ## Versions
 
@@ -345,3 +355,10 @@ def test_the_template_at_the_top_is_the_packaged_one():
         pytest.skip("hf_otw is installed, not run from a checkout")
     assert link.is_symlink()
     assert link.resolve() == TEMPLATE.resolve()
+
+
+def test_a_recipe_cannot_leave_its_block():
+    """Kills: a fence that a recipe with backticks closes, so that the rest of it is read as Markdown."""
+    card = build_model_card(dataclasses.replace(FULL, recipe="shows: |\n  ```\n  # not a heading\n")).text
+    assert "\n````yaml\nshows: |\n  ```\n  # not a heading\n````\n" in card
+    assert "### Recipe" not in build_model_card(dataclasses.replace(FULL, recipe=None)).text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hf_otw.recipe import features, image, text
 from hf_otw.recipe.catalogue import Catalogue, ModelEntry
+from hf_otw.recipe.digits import digits
 
 MODELS: dict[str, ModelEntry] = {
     "features": ModelEntry("features", features.perceptron),
@@ -14,10 +15,10 @@ MODELS: dict[str, ModelEntry] = {
 
 
 def built_in() -> Catalogue:
-    """Models for texts, pictures and features; rows come from `source.hub` or `source.files`."""
+    """Models for texts, pictures and features; rows from `source.hub` or `source.files`, or scikit-learn's digits."""
     pipelines = {
         "features": features.prepare_features,
         "pretrained_image": image.prepare_images,
         "text": text.prepare_text,
     }
-    return Catalogue({}, MODELS, pipelines)
+    return Catalogue({"digits": digits}, MODELS, pipelines)

@@ -16,6 +16,8 @@ from hf_otw.recipe.splits import LABEL, class_names
 from hf_otw.recipe.text import class_config
 
 IMAGE = "image"
+#: As the models call it: the Trainer drops columns of other names.
+PIXELS = "pixel_values"
 
 
 def prepare_images(splits: Splits, processor: Any) -> Prepared:
@@ -31,7 +33,7 @@ def prepare_images(splits: Splits, processor: Any) -> Prepared:
 
 
 def pictures(rows: Dataset) -> Dataset:
-    """The two columns that are used.
+    """The two columns that are used, as `pixel_values` and `label`.
 
     Raises:
         ValueError: no column of pictures.
@@ -41,15 +43,15 @@ def pictures(rows: Dataset) -> Dataset:
             f"Expected a column {IMAGE!r} of images, got {dict(rows.features)}. Rename yours in `source.columns`, or "
             "point `source.files` to a folder with one folder of pictures a class."
         )
-    return rows.select_columns([IMAGE, LABEL])
+    return rows.select_columns([IMAGE, LABEL]).rename_column(IMAGE, PIXELS)
 
 
 def collator(processor: Any) -> Callable[[list[Any]], dict[str, torch.Tensor]]:
     """Batches of `pixel_values` `(B, C, H, W)` and `labels` `(B,)`."""
 
     def collate(items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        made = processor([item[IMAGE].convert("RGB") for item in items], return_tensors="pt")
-        batch = {"pixel_values": made["pixel_values"]}
+        made = processor([item[PIXELS].convert("RGB") for item in items], return_tensors="pt")
+        batch = {PIXELS: made[PIXELS]}
         return batch | ({"labels": torch.tensor([item[LABEL] for item in items])} if LABEL in items[0] else {})
 
     return collate

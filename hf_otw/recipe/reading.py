@@ -28,20 +28,25 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         ValueError: an unknown key (with the closest known one), a value of the wrong type, a bad `extends`.
     """
-    path = Path(path)
-    merged = read_yaml(path)
-    base = merged.pop("extends", None)
-    if base is not None:
-        parent = read_yaml(path.parent / check_base(base, path))
-        if "extends" in parent:
-            raise ValueError(f"Expected {base} to extend nothing, but it does: `extends` goes one level. Merge them.")
-        merged = merge(parent, merged)
+    merged = merged_yaml(Path(path))
     for override in overrides:
         merged = merge(merged, parse_override(override))
     recipe = build(Recipe, merged, str(path))
     check_arguments(recipe.arguments, str(path))
     check_source(recipe, str(path))
     return recipe
+
+
+def merged_yaml(path: Path) -> dict[str, Any]:
+    """A file with what it extends."""
+    merged = read_yaml(path)
+    base = merged.pop("extends", None)
+    if base is None:
+        return merged
+    parent = read_yaml(path.parent / check_base(base, path))
+    if "extends" in parent:
+        raise ValueError(f"Expected {base} to extend nothing, but it does: `extends` goes one level. Merge them.")
+    return merge(parent, merged)
 
 
 def check_source(recipe: Recipe, where: str) -> None:

@@ -19,6 +19,7 @@ from hf_otw.args import OTWeightedTrainingArguments
 from hf_otw.presets import BASELINES
 from hf_otw.recipe.base import Prepared, Splits
 from hf_otw.recipe.catalogue import Catalogue
+from hf_otw.recipe.private import without_secrets
 from hf_otw.recipe.schema import Recipe
 from hf_otw.recipe.source import Where, load_raw
 from hf_otw.recipe.splits import make_splits, with_meta_in_train
@@ -96,7 +97,7 @@ def prepare(
 def arguments(recipe: Recipe, seed: int, output: Path) -> OTWeightedTrainingArguments:
     """Arguments of one run."""
     given = COMMON | {"dataloader_pin_memory": torch.cuda.is_available()} | recipe.arguments
-    return OTWeightedTrainingArguments(output_dir=str(output / "checkpoints"), seed=seed, **given)
+    return OTWeightedTrainingArguments(output_dir=str(output / "model"), seed=seed, **given)
 
 
 def uses_meta(args: OTWeightedTrainingArguments) -> bool:
@@ -176,7 +177,7 @@ def collect(job: Job, name: str, runs: list[Run]) -> dict[str, Any]:
             "meta": len(prepared.splits.meta or ()),
             "test": len(prepared.splits.test),
         },
-        "config": recipe.as_dict(),
+        "config": without_secrets(recipe.as_dict()),
         "versions": {package: metadata.version(package) for package in PACKAGES},
         "hardware": hardware(),
         "seconds": round(sum(run.seconds for run in runs), 1),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Literal
 
 from datasets import DatasetDict, load_dataset
 
 from hf_otw.recipe.catalogue import Catalogue
-from hf_otw.recipe.checks import check_keys
 from hf_otw.recipe.rows import load_rows, renamed, with_classes
 from hf_otw.recipe.schema import SourceConfig
 from hf_otw.recipe.splits import hold_out
@@ -40,12 +40,13 @@ def load_raw(source: SourceConfig, catalogue: Catalogue, where: Where | None = N
 
 def load_packaged(name: str, catalogue: Catalogue) -> DatasetDict:
     """Load what a catalogue names."""
-    if not catalogue.sources:
+    if name not in catalogue.sources:
+        near = difflib.get_close_matches(name, catalogue.sources, n=1)
+        hint = f"Did you mean {near[0]!r}? If not, run" if near else "Run"
         raise ValueError(
-            f"Expected a catalogue with the source {name!r}, found none: it comes with a folder of recipes. Run the "
-            "recipe from that folder, name its module with --catalogue, or give `source.files`."
+            f"Expected `source.packaged` to be one of {', '.join(sorted(catalogue.sources))}, got {name!r}. {hint} "
+            "the recipe from its own folder, name that folder's module with --catalogue, or set `source.files`."
         )
-    check_keys([name], catalogue.sources, "the sources of the catalogue")
     return catalogue.sources[name]()
 
 

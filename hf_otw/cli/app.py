@@ -1,0 +1,37 @@
+"""The commands of `hf-otw`, put together."""
+
+from __future__ import annotations
+
+import typer
+
+from hf_otw import __version__
+from hf_otw.cli import doctor, recipes, train
+
+app = typer.Typer(
+    name="hf-otw",
+    help="Fine-tuning with example weights that optimal transport learns: train, weigh, audit, compare.",
+    epilog="Start here: hf-otw train digits --dry-run",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and stop."""
+    if wanted:
+        typer.echo(f"hf-otw {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(False, "--version", callback=show_version, is_eager=True, help="Show the version."),
+) -> None:
+    """Fine-tuning with example weights that optimal transport learns: train, weigh, audit, compare."""
+
+
+app.command(epilog=train.EPILOG, context_settings=train.ANY_ARGUMENT)(train.train)
+app.add_typer(recipes.app, name="recipes")
+app.command(epilog=doctor.EPILOG)(doctor.doctor)

@@ -1,0 +1,48 @@
+"""The entry of `hf-otw`: what goes wrong by the user's doing is told in a sentence, not by a traceback.
+
+Exit codes: 0, it worked; 1, it did not, and the last line says why; 2, the command line was not understood; 130, it
+was interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+#: Set it to see where an error comes from.
+TRACEBACK = "HF_OTW_TRACEBACK"
+#: What the library raises for mistakes that can be put right: in values, files, packages, the network.
+EXPECTED = (ValueError, TypeError, ImportError, OSError)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command and exit."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    try:
+        from hf_otw.cli.app import app
+    except ImportError as error:
+        fail(f'The command line needs {error.name}, which is not installed. Run `pip install "hf_otw[cli]"`.')
+    try:
+        app(args=given, obj=given)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except EXPECTED as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        fail(str(error) or type(error).__name__)
+    finally:
+        leave_processes()
+
+
+def fail(message: str) -> None:
+    """Say why, and exit with 1."""
+    sys.stderr.write(f"Error: {message}\n")
+    sys.exit(1)
+
+
+def leave_processes() -> None:
+    """Leave the process group of a launched run in order, or torch warns of it."""
+    distributed = getattr(sys.modules.get("torch"), "distributed", None)
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()

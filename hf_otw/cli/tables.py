@@ -1,0 +1,72 @@
+"""What commands print: tables for a terminal, and the same text where the output goes to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from hf_otw.recipe.plan import Plan
+
+
+def say(what: Any, *, plain: bool = False) -> None:
+    """Print a table, or text as it is. In a pipe nothing is cut off at the width of a terminal."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=200)
+    if plain or isinstance(what, str):
+        console.print(what, markup=False, soft_wrap=True)
+    else:
+        console.print(what)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> Table:
+    """A table whose first `texts` columns are text and whose others are numbers."""
+    made = Table(title=title, title_justify="left", title_style="bold")
+    for place, name in enumerate(columns):
+        made.add_column(name, justify="left" if place < texts else "right")
+    for row in rows:
+        made.add_row(*(escape(cell) for cell in row))
+    return made
+
+
+def metric_table(results: Mapping[str, Any], plain: Mapping[str, Any] | None = None) -> Table:
+    """The metrics of a run, a mean over its seeds, beside those of a plain run where there is one."""
+    names = [name for name in results["metrics"] if not name.startswith("perplexity/")]
+    columns = ["metric", "plain", "this run"] if plain else ["metric", "this run"]
+    rows = []
+    for name in names:
+        before = [f"{plain['metrics'][name]:.4f}" if name in plain["metrics"] else "–"] if plain else []
+        rows.append([name.replace("_", " "), *before, f"{results['metrics'][name]:.4f}"])
+    seeds = len(results["per_seed"])
+    return table(f"{results['recipe']}, {seeds} seed{'s' * (seeds > 1)}, test rows", columns, rows)
+
+
+def plan_tables(plan: Plan) -> list[Table]:
+    """Classes, rows and steps, memory."""
+    total = sum(plan.classes.values())
+    classes = [[name, f"{count:,}", f"{100 * count / total:.1f} %"] for name, count in plan.classes.items()]
+    steps = [
+        ["training rows", f"{plan.rows['train']:,}"],
+        ["meta examples", f"{plan.rows['meta']:,}"],
+        ["test rows", f"{plan.rows['test']:,}"],
+        ["examples a step", f"{plan.batch:,}"],
+        ["steps an epoch", f"{plan.epoch_steps:,}"],
+        ["steps", f"{plan.steps:,}"],
+        *([["steps before the first weights", f"{plan.warmup_steps:,}"]] if plan.warmup_steps is not None else []),
+        ["parameters", f"{plan.parameters:,}"],
+        ["of these trained", f"{plan.trained:,}"],
+    ]
+    memory = [[name, megabytes(size)] for name, size in plan.memory.items()]
+    memory.append(["together, without activations", megabytes(sum(plan.memory.values()))])
+    found = [table("Classes", ["class", "examples", "share"], classes)] if classes else []
+    return [*found, table("Run", ["", "number"], steps), table("Memory, one process", ["for", "MB"], memory)]
+
+
+def megabytes(size: int) -> str:
+    """Bytes as megabytes."""
+    return f"{size / 1e6:,.1f}"

@@ -1,0 +1,198 @@
+"""`hf-otw train`: a recipe in, a model with its card, weights and metrics out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hf_otw.recipe.checks import check_keys
+from hf_otw.recipe.find import Found, find_recipe
+
+if TYPE_CHECKING:
+    from hf_otw.recipe.run import Job
+    from hf_otw.recipe.schema import Recipe
+
+#: What is no option of the command is an argument of the run.
+ANY_ARGUMENT = {"allow_extra_args": True, "ignore_unknown_options": True}
+EPILOG = (
+    "Examples: `hf-otw train digits`; `hf-otw train mine.yaml --max_steps 100 --data.label_noise 0.2`; "
+    "`hf-otw train user/name --launch ddp --processes 4`."
+)
+#: Keys of a recipe that need no dot on the command line; others without one are training arguments.
+TOP = ("seed", "shows")
+OWN = (
+    *("output-dir", "seeds", "source", "select", "dry-run", "launch", "processes", "baseline", "push", "private"),
+    *("push-weights", "revision", "catalogue"),
+)
+
+
+def train(
+    context: typer.Context,
+    config: Annotated[str, typer.Argument(help="A YAML file, a recipe's name, or user/name on the Hub.")],
+    output_dir: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME by default.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs, with the recipe's seed and those after it.")] = 1,
+    source: Annotated[str | None, typer.Option(help="packaged, files or hub, where the recipe names several.")] = None,
+    select: Annotated[bool, typer.Option(help="Test on a fifth of the training rows: for choosing settings.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Show classes, meta set, steps and memory, and train nothing.")
+    ] = False,
+    launch: Annotated[
+        str | None, typer.Option(help="cpu_ddp, ddp, fsdp2, zero2, zero3 or a file: accelerate.")
+    ] = None,
+    processes: Annotated[int | None, typer.Option(min=1, help="Processes, with --launch.")] = None,
+    baseline: Annotated[Path | None, typer.Option(help="Folder of a plain run to compare with in the card.")] = None,
+    push: Annotated[str | None, typer.Option(metavar="USER/NAME", help="Publish the run on the Hub.")] = None,
+    private: Annotated[bool | None, typer.Option(help="Whether a new repo is private.")] = None,
+    push_weights: Annotated[bool, typer.Option(help="Publish the weight of every training example too.")] = False,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a recipe on the Hub.")] = None,
+    catalogue: Annotated[
+        str | None, typer.Option(help="Module with more sources and models, such as recipes.catalogue.")
+    ] = None,  # fmt: skip # noqa: E501
+) -> None:
+    """Train a recipe.
+
+    CONFIG comes first. Every key of the recipe can be set after it: --data.label_noise 0.2, or, for training
+    arguments, by the name alone: --max_steps 100 --weighting closed_form. The command line wins over the file.
+    """
+    if launch is not None:
+        from hf_otw.cli.launch import run_launched
+
+        raise typer.Exit(run_launched(launch, processes, context.obj))
+    if processes is not None:
+        raise typer.BadParameter("Expected --launch with --processes, such as --launch ddp.")
+    if push is not None:
+        check_repo(push)
+    changes = overrides(context.args)
+    found = find_recipe(config, revision)
+    recipe = read(found, changes)
+    if dry_run:
+        return show_plan(found, recipe, source, select, catalogue)
+    job = prepared(found, recipe, output_dir, source, select, catalogue)
+    return finish(job, found.name, seeds, baseline, push, private, push_weights)
+
+
+def overrides(tokens: Sequence[str]) -> list[str]:
+    """`--max_steps 10 --data.label_noise=0.2` -> `arguments.max_steps=10`, `data.label_noise=0.2`.
+
+    Raises:
+        typer.BadParameter: a word without an option before it, or an option without a value.
+    """
+    found, rest = [], list(tokens)
+    while rest:
+        token = rest.pop(0)
+        if not token.startswith("--") or len(token) < 3:
+            raise typer.BadParameter(f"Expected an option like --max_steps 100, got {token!r}.")
+        name, equals, value = token[2:].partition("=")
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise typer.BadParameter(f"Expected a value after --{name}, such as --{name} true. Add it.")
+            value = rest.pop(0)
+        name = name.replace("-", "_")
+        found.append(f"{name if '.' in name or name in TOP else f'arguments.{name}'}={value}")
+    return found
+
+
+def read(found: Found, changes: Sequence[str]) -> Recipe:
+    """Read the recipe with the changes of the command line.
+
+    Raises:
+        ValueError: an option that is neither an argument of the run nor one of the command.
+    """
+    from dataclasses import fields
+
+    from hf_otw.args import OTWeightedTrainingArguments
+    from hf_otw.recipe.reading import load_recipe
+
+    names = [field.name for field in fields(OTWeightedTrainingArguments) if field.init]
+    given = [change.partition("=")[0] for change in changes]
+    unknown = [name.removeprefix("arguments.") for name in given if name.startswith("arguments.")]
+    check_keys(unknown, [*names, *OWN], "the options")
+    return load_recipe(found.path, changes)
+
+
+def prepared(
+    found: Found,
+    recipe: Recipe,
+    output_dir: Path | None,
+    source: str | None,
+    select: bool,
+    catalogue: str | None,
+    quiet: bool = False,
+) -> Job:
+    """Load data and model inputs, with everything that talks switched off."""
+    from hf_otw.progress import RichProgress, silence
+    from hf_otw.recipe.catalogue import catalogue_for
+    from hf_otw.recipe.run import prepare
+
+    silence()
+    if source not in (None, "packaged", "files", "hub"):
+        raise typer.BadParameter(f"Expected --source packaged, files or hub, got {source!r}.")
+    names = catalogue_for(found.path if found.is_local else None, catalogue)
+    output = output_dir or Path("runs") / found.name
+    callbacks = [] if quiet else [RichProgress()]
+    return prepare(recipe, output, names, where=source, select=select, callbacks=callbacks)
+
+
+def finish(
+    job: Job,
+    name: str,
+    seeds: int,
+    baseline: Path | None,
+    push: str | None,
+    private: bool | None,
+    push_weights: bool,
+) -> None:
+    """Train, write, publish, print."""
+    from hf_otw.cli.tables import metric_table, say
+    from hf_otw.recipe.publish import save_run
+    from hf_otw.recipe.run import collect, train_all
+
+    plain = read_results(baseline) if baseline else None
+    trainer, runs = train_all(job, seeds)
+    results = collect(job, name, runs)
+    save_run(job, trainer, results, repo=push, plain=plain)
+    if not runs[0].is_main:
+        return
+    say(metric_table(results, plain))
+    say(f"Model, card and recipe: {job.output / 'model'}\nMetrics: {job.output / 'metrics.json'}")
+    if push:
+        from hf_otw.recipe.hub import push_run
+
+        say(f"Published: {push_run(job.output, push, private=private, weights=push_weights)}")
+
+
+def check_repo(repo: str) -> None:
+    """Refuse a name before the training, not after it."""
+    if repo.count("/") != 1 or repo.startswith("/") or repo.endswith("/"):
+        raise typer.BadParameter(f"Expected --push user/name, got {repo!r}.")
+
+
+def read_results(run: Path) -> dict[str, Any]:
+    """The metrics of a run."""
+    import json
+
+    path = run / "metrics.json" if run.is_dir() else run
+    if not path.is_file():
+        raise ValueError(f"Expected the folder of a run with metrics.json, found none in {run}. Run `hf-otw train`.")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def show_plan(found: Found, recipe: Recipe, source: str | None, select: bool, catalogue: str | None) -> None:
+    """Print what the run would do."""
+    from hf_otw.cli.tables import plan_tables, say
+    from hf_otw.recipe.plan import plan_of
+    from hf_otw.recipe.publish import recipe_text
+    from hf_otw.recipe.run import build_trainer
+
+    with TemporaryDirectory() as folder:  # the Trainer makes its folder at once
+        job = prepared(found, recipe, Path(folder), source, select, catalogue, quiet=True)
+        trainer = build_trainer(job, recipe.seed)
+        plan = plan_of(job, trainer)
+    if trainer.is_world_process_zero():
+        say(recipe_text(recipe), plain=True)
+        for table in plan_tables(plan):
+            say(table)

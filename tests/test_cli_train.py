@@ -1,0 +1,287 @@
+"""`hf-otw train` on the user's own rows, from an installed package's point of view: no folder of recipes in sight."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import torch
+import yaml
+from huggingface_hub import ModelCard
+from PIL import Image
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import (
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertForSequenceClassification,
+    LlamaConfig,
+    LlamaForSequenceClassification,
+    PreTrainedTokenizerFast,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTImageProcessor,
+)
+
+from hf_otw.recipe.private import without_secrets
+from hf_otw.recipe.publish import recipe_text
+from hf_otw.recipe.reading import load_recipe
+from tests.command_line import hf_otw, hf_otw_process
+
+torch.set_num_threads(1)
+
+COLUMNS = {"said": "text", "mood": "label"}
+WORDS = [f"w{k}" for k in range(30)]
+QUICK = ["--max_steps", "3", "--per_device_train_batch_size", "8", "--weight_warmup", "1", "--use_cpu", "true"]
+QUICK += ["--meta_examples_per_class", "2"]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    vocabulary = {word: k for k, word in enumerate(["[PAD]", "[UNK]", *WORDS])}
+    plain = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
+    plain.pre_tokenizer = Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=plain, pad_token="[PAD]", unk_token="[UNK]")
+
+
+def save_text_model(folder: Path, model: torch.nn.Module) -> Path:
+    model.save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder
+
+
+def bert(folder: Path) -> Path:
+    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return save_text_model(folder, BertForSequenceClassification(BertConfig(vocab_size=32, **size)))
+
+
+def sentences(labels: list[int]) -> list[str]:
+    rng = np.random.default_rng(0)
+    return [" ".join(WORDS[10 * k + i] for i in rng.integers(0, 10, 6)) for k in labels]
+
+
+def write_csv(path: Path, size: int = 60) -> Path:
+    labels = [k % 3 for k in range(size)]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        out = csv.writer(file)
+        out.writerow(["said", "mood"])
+        out.writerows([f"{text}\nsecond line", ("sad", "glad", "so-so")[k]] for text, k in zip(sentences(labels), labels, strict=True))  # fmt: skip # noqa: E501
+    return path
+
+
+def results_of(run: Path) -> dict:
+    return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+
+
+def test_a_run_leaves_model_card_weights_and_a_recipe_that_repeats_it(here: Path, capsys: pytest.CaptureFixture):
+    """Kills: a lost override, weights of other rows, a card without the run, secrets on disk, a run that differs."""
+    done = hf_otw(capsys, "train", "digits", *QUICK, "--data.imbalance_factor", "2", "--hub_token", "hf_private")
+    assert done.code == 0, done.err
+    run = here / "runs" / "digits"
+    results = results_of(run)
+    assert results["config"]["arguments"]["max_steps"] == 3
+    assert results["config"]["data"]["imbalance_factor"] == 2
+    table = pyarrow.parquet.read_table(run / "weights.parquet").to_pydict()
+    assert list(table) == ["example_index", "label", "weight", "class_total"]
+    assert len(set(table["example_index"])) == len(table["weight"]) == results["rows"]["train"] - 20
+    assert np.mean(table["weight"]) == pytest.approx(1, abs=1e-4)
+    shares = dict(zip(table["label"], table["class_total"], strict=True))
+    assert sum(shares.values()) == pytest.approx(1, abs=1e-4)
+    own = sum(w for w, label in zip(table["weight"], table["label"], strict=True) if label == "3")
+    assert own / sum(table["weight"]) == pytest.approx(shares["3"], abs=1e-4)
+    card = (run / "model" / "README.md").read_text(encoding="utf-8")
+    assert f"{len(table['weight']):,} training examples in 10 classes" in card
+    assert ModelCard(card).data.eval_results[0].task_type == "tabular-classification"
+    for path in (run / "recipe.yaml", run / "metrics.json", run / "model" / "README.md", run / "model/recipe.yaml"):
+        assert "hf_private" not in path.read_text(encoding="utf-8")
+    before = (run / "model" / "model.safetensors").read_bytes()
+    again = hf_otw(capsys, "train", "runs/digits", "--output-dir", "again")
+    assert again.code == 0, again.err
+    assert results_of(here / "again")["metrics"] == results["metrics"]
+    assert (here / "again" / "model" / "model.safetensors").read_bytes() == before
+
+
+def test_the_plain_run_stands_beside_the_weighted_one(here: Path, capsys: pytest.CaptureFixture):
+    """Kills: --baseline and --seeds that are ignored, and a plain run without a card."""
+    assert hf_otw(capsys, "train", "digits-plain", *QUICK).code == 0
+    card = (here / "runs/digits-plain/model/README.md").read_text(encoding="utf-8")
+    assert "the stock Trainer, every example counting the same" in card
+    assert "optimal-transport" not in card
+    assert not (here / "runs/digits-plain/weights.parquet").exists()
+    done = hf_otw(capsys, "train", "digits", *QUICK, "--baseline", "runs/digits-plain", "--seeds", "2")
+    assert done.code == 0, done.err
+    assert [seed["seed"] for seed in results_of(here / "runs/digits")["per_seed"]] == [0, 1]
+    plain = results_of(here / "runs/digits-plain")["metrics"]["balanced_accuracy"]
+    row = next(line for line in done.out.splitlines() if "balanced accuracy" in line)
+    assert f"{plain:.4f}" in row
+    card = (here / "runs/digits/model/README.md").read_text(encoding="utf-8")
+    assert "| Metric | Plain training | This model | Difference |" in card
+    assert "### Recall of each class" in card
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(here: Path, capsys: pytest.CaptureFixture):
+    """Kills: counts with the meta set in them, steps of one epoch for all, a dry run that trains."""
+    twice = ["--num_train_epochs", "2", "--gradient_accumulation_steps", "2"]
+    done = hf_otw(capsys, "train", "digits", "--dry-run", *twice)
+    assert done.code == 0, done.err
+    assert not (here / "runs").exists()
+    flat = " ".join(done.out.replace("│", " ").split())
+    assert yaml.safe_load(done.out.split("needs: []")[0])["arguments"]["num_train_epochs"] == 2
+    for text in ("0 139 30.3 %", "training rows 459", "meta examples 30", "test rows 364", "examples a step 64"):
+        assert text in flat
+    for text in ("steps an epoch 8", "steps 16", "steps before the first weights 8", "parameters 4,810"):
+        assert text in flat
+    plain = hf_otw(capsys, "train", "digits-plain", "--dry-run")
+    assert "0 142" in " ".join(plain.out.replace("│", " ").split())
+    assert "first weights" not in plain.out
+
+
+def test_texts_in_a_csv_file(here: Path, capsys: pytest.CaptureFixture):
+    """Kills: labels that are words, line ends in a text, columns of other names, no file for the test."""
+    checkpoint = bert(here / "bert")
+    config = {
+        "shows": "moods",
+        "source": {
+            "files": {"train": str(write_csv(here / "moods.csv"))},
+            "columns": {"said": "text", "mood": "label"},
+        },
+        "model": {"name": "text", "options": {"checkpoint": str(checkpoint), "max_tokens": 8}},
+        "arguments": {"learning_rate": 1e-3},
+    }
+    (here / "moods.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    done = hf_otw(capsys, "train", "moods.yaml", *QUICK)
+    assert done.code == 0, done.err
+    results = results_of(here / "runs/moods")
+    assert results["source"] == "files"
+    assert list(results["recall"]) == ["glad", "sad", "so-so"]
+    assert results["rows"]["test"] == 12
+    model = AutoModelForSequenceClassification.from_pretrained(here / "runs/moods/model")
+    assert model.config.id2label == {0: "glad", 1: "sad", 2: "so-so"}
+    assert (here / "runs/moods/model/tokenizer.json").is_file()
+    card = ModelCard((here / "runs/moods/model/README.md").read_text(encoding="utf-8"))
+    assert card.data.pipeline_tag == "text-classification"
+    assert "bert, fine-tuned on moods" in card.text
+
+
+def test_a_decoder_with_lora(here: Path, capsys: pytest.CaptureFixture):
+    """Kills: a model that is trained in full, and options that do not reach peft."""
+    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=32, num_key_value_heads=2, pad_token_id=0, **size)
+    checkpoint = save_text_model(here / "llama", LlamaForSequenceClassification(config))
+    recipe = {
+        "shows": "moods",
+        "source": {
+            "files": {"train": str(write_csv(here / "moods.csv"))},
+            "columns": {"said": "text", "mood": "label"},
+        },
+        "model": {
+            "name": "text_lora",
+            "options": {"checkpoint": str(checkpoint), "rank": 2, "target_modules": ["v_proj"]},
+        },
+        "arguments": {},
+    }
+    (here / "lora.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    done = hf_otw(capsys, "train", "lora.yaml", *QUICK)
+    assert done.code == 0, done.err
+    saved = load_file(here / "runs/lora/model/adapter_model.safetensors")
+    adapters = [name for name in saved if "lora_" in name]
+    assert len(adapters) == 2
+    assert all("v_proj" in name for name in adapters)
+    assert min(min(saved[name].shape) for name in adapters) == 2
+    plan = hf_otw(capsys, "train", "lora.yaml", *QUICK, "--dry-run")
+    numbers = {
+        row[0].strip(): row[1].strip()
+        for row in (line.strip("│").split("│") for line in plan.out.splitlines())
+        if len(row) == 2 and "." not in row[1]
+    }
+    assert int(numbers["of these trained"].replace(",", "")) < int(numbers["parameters"].replace(",", "")) / 4
+
+
+def test_a_folder_of_pictures(here: Path, capsys: pytest.CaptureFixture):
+    """Kills: classes that are not the folders, grey pictures, and a model without its image processor."""
+    rng = np.random.default_rng(0)
+    for k, name in enumerate(("cat", "dog")):
+        (here / "pets" / name).mkdir(parents=True)
+        for i in range(20):
+            pixels = rng.integers(100 * k, 100 * k + 100, (12, 12) if i % 2 else (12, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(here / "pets" / name / f"{i}.png")
+    config = ViTConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=8, patch_size=4
+    )
+    ViTForImageClassification(config).save_pretrained(here / "vit")
+    ViTImageProcessor(size={"height": 8, "width": 8}).save_pretrained(here / "vit")
+    recipe = {
+        "shows": "pets",
+        "source": {"files": {"train": "pets"}},
+        "model": {"name": "image", "options": {"checkpoint": "vit"}},
+        "arguments": {},
+    }
+    (here / "pets.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    done = hf_otw(capsys, "train", "pets.yaml", *QUICK)
+    assert done.code == 0, done.err
+    assert list(results_of(here / "runs/pets")["recall"]) == ["cat", "dog"]
+    assert (here / "runs/pets/model/preprocessor_config.json").is_file()
+    model = AutoModelForImageClassification.from_pretrained(here / "runs/pets/model")
+    assert model.config.num_labels == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("rows.xlsx", "x", "Expected a file that ends with .csv"),
+        ("rows.csv", "said,mood\na\n", "got what does not parse"),
+        ("rows.json", "{}", "Use .jsonl for lines"),
+        ("rows.jsonl", '{"text": "a", "label": 0.5}\n', "a word or a whole number"),
+        ("rows.csv", "text,other\na,b\n", "Expected a ClassLabel column 'label'"),
+        ("rows.csv", "other,label\na,b\nc,b\nd,e\nf,e\n", "Expected a column 'features' of lists of numbers"),
+    ],
+)
+def test_rows_that_do_not_fit_are_told(name: str, text: str, message: str, here: Path, capsys) -> None:
+    (here / name).write_text(text, encoding="utf-8")
+    recipe = {"shows": "x", "source": {"files": {"train": name}}, "model": {"name": "features"}, "arguments": {}}
+    (here / "x.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    done = hf_otw(capsys, "train", "x.yaml", *QUICK)
+    assert done.code == 1
+    assert message in done.err
+    gone = hf_otw(capsys, "train", "x.yaml", "--source.files.train", "gone.csv")
+    assert "Expected a file or folder at gone.csv" in gone.err
+
+
+def test_secrets_are_left_out_at_any_depth() -> None:
+    """Kills: a secret that slips through, and a word like `max_tokens` that is taken for one."""
+    given = {"a": [{"hub_token": 1, "max_tokens": 2}], "api_key": 3, "password": 4, "tokenizer": 5, "Secret": 6}
+    assert without_secrets(given) == {"a": [{"max_tokens": 2}], "tokenizer": 5}
+
+
+def test_a_written_recipe_reads_back_as_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    text = 'shows: "no: \\u00e9"\nsource: {packaged: digits}\nmodel: {name: features}\narguments: {weighting: "none", lr_scheduler_kwargs: {a: 1e-5}, learning_rate: 1e-7}\n'  # noqa: E501
+    path.write_text(text, encoding="utf-8")
+    recipe = load_recipe(path)
+    path.write_text(recipe_text(recipe), encoding="utf-8")
+    assert load_recipe(path) == recipe
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_two_launched_processes_make_one_run(tmp_path: Path) -> None:
+    """Kills: two processes that write or print twice, and a launch that ends in one process."""
+    done = hf_otw_process("train", "digits", *QUICK, "--launch", "cpu_ddp", cwd=tmp_path)
+    assert done.code == 0, done.err[-3000:]
+    results = results_of(tmp_path / "runs/digits")
+    assert results["hardware"]["processes"] == 2
+    assert done.out.count("Metrics:") == 1
+    table = pyarrow.parquet.read_table(tmp_path / "runs/digits/weights.parquet")
+    assert table.num_rows == 469
