@@ -32,6 +32,8 @@ INSTALL_REQUIRES = [
     # 0.3 rewrote the solvers; 0.3.1 is the first version that `hf_otw.transport` was checked against.
     "geomloss>=0.3.1",
     "scikit-learn>=1.5",
+    # scikit-learn asks for it too; `hf-otw compare` takes a quantile from it.
+    "scipy>=1.10",
     "numpy>=1.26",
     "safetensors>=0.8.0",
     "jinja2>=3.1",

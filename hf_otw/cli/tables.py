@@ -10,6 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from hf_otw.audit.compare import Comparison
+    from hf_otw.audit.weigh import Weighed
     from hf_otw.recipe.plan import Plan
 
 
@@ -44,6 +46,28 @@ def metric_table(results: Mapping[str, Any], plain: Mapping[str, Any] | None = N
         rows.append([name.replace("_", " "), *before, f"{results['metrics'][name]:.4f}"])
     seeds = len(results["per_seed"])
     return table(f"{results['recipe']}, {seeds} seed{'s' * (seeds > 1)}, test rows", columns, rows)
+
+
+def weight_table(names: Sequence[str], labels: Any, found: Weighed) -> Table:
+    """What each class holds of the rows and of the weight, the largest first."""
+    rows = []
+    counts = [int((labels == k).sum()) for k in range(len(names))]
+    for k in sorted(range(len(names)), key=lambda k: -counts[k]):
+        share, total = counts[k] / len(labels), float(found.class_totals[k])
+        factor = f"{total / share:.2f}" if counts[k] else "–"
+        rows.append([names[k], f"{counts[k]:,}", f"{100 * share:.1f} %", f"{100 * total:.1f} %", factor])
+    return table("Weights", ["class", "rows", "share", "share of weight", "mean weight"], rows)
+
+
+def comparison_table(found: Comparison) -> Table:
+    """Each method's mean, and its difference to the first."""
+    rows = []
+    for name, scores in found.scores.items():
+        gap, half = found.difference(name)
+        against = "" if name == next(iter(found.scores)) else f"{100 * gap:+.1f} ± {100 * half:.1f}"
+        rows.append([name, f"{100 * scores.mean():.1f}", against])
+    title = f"{found.metric.replace('_', ' ')}, per cent, {len(scores)} splits; difference with 95 % interval"
+    return table(title, ["method", "mean", "against cross-entropy"], rows)
 
 
 def plan_tables(plan: Plan) -> list[Table]:

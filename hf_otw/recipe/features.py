@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from hf_otw.recipe.base import Facts, Prepared, Splits
 from hf_otw.recipe.class_metrics import single_label
-from hf_otw.recipe.rows import feature_array
 from hf_otw.recipe.splits import LABEL, class_names
+from hf_otw.rows import feature_array
 
 FEATURES = "features"
 

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet
 import yaml
 from datasets import ClassLabel
 
 from hf_otw import __version__
 from hf_otw.cards import card_fields
 from hf_otw.model_card import CardData, build_model_card
+from hf_otw.parquet import write_weights
 from hf_otw.recipe.find import FILE
 from hf_otw.recipe.hub import METRICS, MODEL, WEIGHTS
 from hf_otw.recipe.private import without_secrets
@@ -39,30 +38,6 @@ def write_json(results: dict[str, Any], path: Path) -> None:
     unfinished = path.with_suffix(".unfinished")
     unfinished.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     unfinished.replace(path)
-
-
-def write_weights(
-    path: Path, index: np.ndarray, labels: list[str], weights: np.ndarray, totals: dict[str, float], **more: Any
-) -> None:
-    """Write one row an example, for any trainer.
-
-    Args:
-        path: of the Parquet file.
-        index: `(n,)`, row number of each example in the training set as given.
-        labels: `(n,)`, name of its class.
-        weights: `(n,)`, mean 1.
-        totals: share of the total weight that each class holds.
-        more: further columns, `(n,)`.
-    """
-    columns = {
-        "example_index": pa.array(index, pa.int64()),
-        "label": pa.array(labels, pa.string()),
-        "weight": pa.array(weights, pa.float64()),
-        "class_total": pa.array([totals[label] for label in labels], pa.float64()),
-        **more,
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pa.parquet.write_table(pa.table(columns), path)
 
 
 def run_weights(trainer: OTWeightedTrainer) -> dict[str, Any] | None:

@@ -170,6 +170,7 @@ def collect(job: Job, name: str, runs: list[Run]) -> dict[str, Any]:
         "shows": recipe.shows,
         "metric": {"name": prepared.metric, "higher_is_better": prepared.higher_is_better},
         "metrics": mean_of([found["metrics"] for found in per_seed]),
+        "classes": list(prepared.facts.class_names),
         "recall": mean_of([found["recall"] for found in per_seed]),
         "per_seed": per_seed,
         "rows": {

@@ -8,9 +8,9 @@ from typing import Literal
 from datasets import DatasetDict, load_dataset
 
 from hf_otw.recipe.catalogue import Catalogue
-from hf_otw.recipe.rows import load_rows, renamed, with_classes
 from hf_otw.recipe.schema import SourceConfig
 from hf_otw.recipe.splits import hold_out
+from hf_otw.rows import load_rows, renamed, with_classes
 
 Where = Literal["packaged", "hub", "files"]
 

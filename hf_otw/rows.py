@@ -25,6 +25,7 @@ from datasets import (
 )
 
 LABEL = "label"
+NUMBERED = "__numbered__"  # while a column takes another's place
 
 
 def read_csv(path: Path) -> Dataset:
@@ -156,7 +157,8 @@ def with_classes(splits: Mapping[str, Dataset], column: str = LABEL) -> DatasetD
             )
         order = rows.column_names
         codes = [number[value] for value in values[name]]
-        made[name] = rows.remove_columns(column).add_column(column, codes, feature=feature).select_columns(order)
+        coded = rows.add_column(NUMBERED, codes, feature=feature).remove_columns(column)
+        made[name] = coded.rename_column(NUMBERED, column).select_columns(order)
     return DatasetDict(made)
 
 

@@ -1,0 +1,96 @@
+"""Features of texts and pictures: from a pretrained model, or from the words alone where no model is at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+#: Name that stands for a model: weighted counts of words and pairs of words, reduced to `WORD_WIDTH` numbers.
+TFIDF = "tfidf"
+WORD_WIDTH = 256
+MAX_WORDS = 50_000
+FEW = 20
+ROWS_A_NUMBER = 10
+
+#: Shows progress over an iterable of batches; the identity by default.
+Track = Callable[[Sequence[Any]], Iterable[Any]]
+
+
+def word_features(texts: Sequence[str], more: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """Features without a model: TF-IDF, then a truncated singular value decomposition (latent semantic analysis).
+
+    Args:
+        texts: fix the words and the directions.
+        more: are put into the same space.
+
+    Returns:
+        `(N, D)` and `(M, D)`, `D` at most `WORD_WIDTH`.
+
+    Raises:
+        ValueError: texts without a word.
+    """
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    # A word of one text says nothing of others, and no more directions than rows tell apart.
+    once = 2 if len(texts) >= FEW else 1
+    counter = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), max_features=MAX_WORDS, min_df=once)
+    try:
+        words = counter.fit_transform(texts)
+    except ValueError as error:
+        raise ValueError(f"Expected texts with words in them, got none ({error}). Name another column.") from error
+    width = min(WORD_WIDTH, max(2, len(texts) // ROWS_A_NUMBER), min(words.shape) - 1)
+    if width < 1:
+        raise ValueError(f"Expected several texts with several words, got {words.shape[0]} with {words.shape[1]}.")
+    svd = TruncatedSVD(width, random_state=0).fit(words)
+    other = svd.transform(counter.transform(more)) if len(more) else np.zeros((0, width))
+    return svd.transform(words), other
+
+
+def text_features(
+    texts: Sequence[str], model: str, *, max_tokens: int = 128, batch_size: int = 32, track: Track = iter
+) -> np.ndarray:
+    """The last hidden state of a model, a mean over the tokens of each text; `(N, D)`."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    network = AutoModel.from_pretrained(model).to(device()).eval()
+    found = []
+    with torch.inference_mode():
+        for start in track(range(0, len(texts), batch_size)):
+            batch = list(texts[start : start + batch_size])
+            made = tokenizer(batch, truncation=True, max_length=max_tokens, padding=True, return_tensors="pt")
+            made = made.to(network.device)
+            hidden = network(**made).last_hidden_state.float()  # (B, T, D)
+            mask = made["attention_mask"][..., None].float()
+            found.append(((hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp_min(1)).cpu().numpy())
+    return np.concatenate(found)
+
+
+def image_features(images: Sequence[Any], model: str, *, batch_size: int = 32, track: Track = iter) -> np.ndarray:
+    """What a model makes of each picture before its head, `(N, D)`."""
+    import torch
+    from transformers import AutoImageProcessor, AutoModel
+
+    processor = AutoImageProcessor.from_pretrained(model)
+    network = AutoModel.from_pretrained(model).to(device()).eval()
+    found = []
+    with torch.inference_mode():
+        for start in track(range(0, len(images), batch_size)):
+            batch = [image.convert("RGB") for image in images[start : start + batch_size]]
+            made = processor(batch, return_tensors="pt").to(network.device)
+            hidden = network(**made).last_hidden_state.float()  # (B, T, D), or (B, D, H, W) of a convolutional network
+            found.append(hidden.mean(dim=(2, 3) if hidden.ndim == 4 else 1).cpu().numpy())
+    return np.concatenate(found)
+
+
+def device() -> str:
+    """The fastest device there is."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

@@ -1,0 +1,87 @@
+"""The audit as one self-contained HTML page: the worst rows, with their texts or thumbnails."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from hf_otw import figures
+from hf_otw.audit.findings import Finding
+from hf_otw.audit.judge import Verdicts
+from hf_otw.audit.labelled import Labelled
+
+TEMPLATE = Path(__file__).parents[1] / "templates" / "audit.html.jinja"
+THUMBNAIL = 160  # pixels of the longer side
+FOLD = 280  # characters of a text before it is folded
+
+
+def write_page(
+    path: str | Path, rows: Labelled, verdicts: Verdicts, found: list[Finding], *, title: str, limit: int = 100
+) -> Path:
+    """Write the page and return where it is. It opens offline and loads nothing.
+
+    Args:
+        path: the file to write; missing folders are made.
+        rows: what was audited.
+        verdicts: of all rows.
+        found: of `hf_otw.audit.findings.findings`.
+        title: heading.
+        limit: rows of each kind.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    place = {int(index): row for row, index in enumerate(rows.index)}
+    parts = {kind: [finding for finding in found if finding.kind == kind] for kind in ("label", "far")}
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        title=title,
+        total=len(found),
+        num_classes=len(rows.class_names),
+        made_of=rows.model,
+        counts={kind: len(part) for kind, part in parts.items()},
+        parts={kind: [card(rows, place, finding) for finding in part[:limit]] for kind, part in parts.items()},
+        classes=class_rows(rows, verdicts),
+        light=figures.LIGHT,
+        dark=figures.DARK,
+    )
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(page.encode("utf-8", errors="replace"))  # texts may hold lone surrogates
+    return path
+
+
+def card(rows: Labelled, place: dict[int, int], finding: Finding) -> dict[str, Any]:
+    """One row as the template shows it."""
+    text = finding.text.strip()
+    folded = len(text) > FOLD
+    return {
+        **finding._asdict(),
+        "text": text if folded else None,
+        "short": " ".join(text[:FOLD].split()) + "…" if folded else text,
+        "thumbnail": thumbnail(rows, place[finding.example_index]) if rows.kind == "image" else None,
+        "percent": round(100 * finding.quality),
+    }
+
+
+def thumbnail(rows: Labelled, row: int) -> str:
+    """A picture as a data URL."""
+    image = rows.rows.with_format(None)[row][rows.column].convert("RGB")
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def class_rows(rows: Labelled, verdicts: Verdicts) -> list[dict[str, Any]]:
+    """How many labels of each class are doubted, the largest share first."""
+    found = []
+    for k, name in enumerate(rows.class_names):
+        own = rows.labels == k
+        if own.any():
+            doubted = int((verdicts.is_doubted & own).sum())
+            found.append({"name": name, "count": int(own.sum()), "doubted": doubted, "share": doubted / own.sum()})
+    return sorted(found, key=lambda row: -row["share"])

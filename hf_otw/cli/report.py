@@ -1,0 +1,27 @@
+"""`hf-otw report`: one page about a finished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EPILOG = "Example: `hf-otw report runs/digits --baseline runs/digits-plain`"
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a run of `hf-otw train`.")],
+    baseline: Annotated[Path | None, typer.Option(help="Folder of a plain run to compare with.")] = None,
+    output: Annotated[Path | None, typer.Option(help="RUN/report.html by default.")] = None,
+    texts: Annotated[bool, typer.Option(help="Show texts of training examples: loads the run's data again.")] = False,
+    title: Annotated[str | None, typer.Option(help="Heading; the recipe's name by default.")] = None,
+) -> None:
+    """Write a self-contained page: what the weights are, and what they changed."""
+    from hf_otw.progress import silence
+    from hf_otw.recipe.run_report import report_data
+    from hf_otw.report import write_report
+
+    silence()
+    path = write_report(output or run / "report.html", report_data(run, baseline, texts=texts, title=title))
+    typer.echo(f"Written: {path}")
