@@ -11,12 +11,12 @@ WORKERS ?= 2
 # More arguments for pytest: `make test-fast ARGS='-k sinkhorn'`.
 ARGS    ?=
 
-LINTED := $(wildcard hf_otw recipes benchmarks tests setup.py)
+LINTED := $(wildcard hf_otw recipes benchmarks tests docs setup.py)
 FAST   := not slow and not distributed and not browser and not packages
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv data demo recipes test test-fast conformance faults mutation picture lint format clean
+.PHONY: help venv data demo recipes test test-fast conformance faults mutation picture docs lint format clean
 .PHONY: bench-quality bench-fine-tuning bench-quality-smoke audit quality-report
 
 help:  ## List the targets
@@ -110,6 +110,12 @@ picture: runs/demo/report.html  ## Take the picture of the README from the repor
 	@$(CHROMIUM) --headless --no-sandbox --disable-gpu --hide-scrollbars --virtual-time-budget=8000 \
 		--window-size=1100,2900 --screenshot=docs/report.png '$<'
 
+# Into site/; every warning is an error.
+docs: .venv/.stamp  ## Build the pages of docs/ into site/
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[docs]'
+	@$(PYTHON) -m recipes.picture
+	@$(PYTHON) -m mkdocs build --strict --quiet
+
 lint: .venv/.stamp  ## Check style and formatting
 	@$(PYTHON) -m ruff check $(LINTED)
 	@$(PYTHON) -m ruff format --check $(LINTED)
@@ -119,5 +125,5 @@ format: .venv/.stamp  ## Repair what `make lint` can repair by itself
 	@$(PYTHON) -m ruff format $(LINTED)
 
 clean:  ## Remove what was built, all runs, and the virtual environment
-	@rm -rf .venv build dist hf_otw.egg-info runs .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv build dist site hf_otw.egg-info runs .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ from transformers import (
 from hf_otw.recipe.private import without_secrets
 from hf_otw.recipe.publish import recipe_text
 from hf_otw.recipe.reading import load_recipe
-from tests.command_line import hf_otw, hf_otw_process
+from tests.command_line import ROOT, hf_otw, hf_otw_process
 
 torch.set_num_threads(1)
 
@@ -278,7 +279,9 @@ def test_a_written_recipe_reads_back_as_the_same(tmp_path: Path) -> None:
 @pytest.mark.distributed
 def test_two_launched_processes_make_one_run(tmp_path: Path) -> None:
     """Kills: two processes that write or print twice, and a launch that ends in one process."""
-    done = hf_otw_process("train", "digits", *QUICK, "--launch", "cpu_ddp", cwd=tmp_path)
+    page = (ROOT / "docs" / "tutorials" / "processes.md").read_text(encoding="utf-8")
+    command = re.search(r"test:console:distributed -->\n```console\n\$ hf-otw (.*)\n", page).group(1)
+    done = hf_otw_process(*command.split(), *QUICK, cwd=tmp_path)
     assert done.code == 0, done.err[-3000:]
     results = results_of(tmp_path / "runs/digits")
     assert results["hardware"]["processes"] == 2

@@ -128,7 +128,7 @@ print(json.dumps({
     metadata = installed.run(code)
     assert metadata["version"][0] == metadata["version"][1]
     assert metadata["licence"] == "Apache-2.0"
-    assert metadata["extras"] == ["benchmarks", "cli", "dev", "recipes", "report", "test"]
+    assert metadata["extras"] == ["benchmarks", "cli", "dev", "docs", "recipes", "report", "test"]
     assert metadata["text"][0] == "text/markdown"
     assert metadata["text"][1].strip() == (ROOT / "README.md").read_text(encoding="utf-8").strip()
 
