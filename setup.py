@@ -46,14 +46,14 @@ INSTALL_REQUIRES = [
 ]
 
 EXTRAS_REQUIRE = {
-    "report": ["plotly>=6.0"],
+    "report": ["plotly>=6.0", "matplotlib>=3.8"],
     "cli": ["typer>=0.12", "rich>=13.0"],
     # For the recipes of the checkout. peft: the minimum of transformers. gguf: turns packaged weights into floats.
     "recipes": ["peft>=0.20.0", "gguf>=0.10", "pillow>=10.0"],
     # For the comparisons of learning quality: what one would use instead, and pictures.
     "benchmarks": ["cleanlab>=2.7", "matplotlib>=3.9"],
     # setuptools: the packaging test builds the wheel without network, hence without build isolation.
-    "test": ["pytest>=8.0", "pytest-xdist>=3.6", "hypothesis>=6.100", "optuna>=4.0", "setuptools>=77.0.3"],
+    "test": ["pytest>=8.0", "pytest-xdist>=3.6", "hypothesis>=6.100", "optuna>=4.0", "tensorboard>=2.16", "setuptools>=77.0.3"],
     "docs": ["mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.26"],
     "dev": ["ruff>=0.15", "build>=1.2"],
 }

@@ -95,7 +95,7 @@ def class_totals(data: ReportData) -> Figure:
     go, order = _plotly(), by_size(data.class_counts)
     counts = np.array(data.class_counts, dtype=float)[order]
     before, after = counts / counts.sum(), np.array(data.class_totals)[order]  # (K,), (K,)
-    axis = _axis(np.concatenate([before, after, [1 / len(order)]]), floor=1e-4)
+    axis = value_axis(np.concatenate([before, after, [1 / len(order)]]))
     factors = [times(share / count) if count else "–" for count, share in zip(before, after, strict=True)]
     hover = [
         f"<b>{_safe(data.class_names[k])}</b><br>{data.class_counts[k]:,} examples: {100 * before[i]:.3g} % of all"
@@ -114,7 +114,7 @@ def class_totals(data: ReportData) -> Figure:
 def weights(data: ReportData) -> Figure:
     """Return figure (b): the weights inside each class, as a box and dots."""
     go, order = _plotly(), by_size(data.class_counts)
-    axis = _axis(np.append(data.weights, 1.0), floor=1e-4)
+    axis = value_axis(np.append(data.weights, 1.0))
     per_class = min(150, max(10, _MAX_DOTS // len(order)))
     boxes, x, y, hover = [], [], [], []
     for i, k in enumerate(order):
@@ -206,7 +206,7 @@ def _layout(
 ) -> Figure:
     """Set axes, size and colours; row i of the figure is class `order[i]`, the first on top."""
     names, narrow = (
-        [_safe(_short(data.class_names[k], size)) for k in order] for size in (_LABEL_LENGTH, _NARROW_LENGTH)
+        [_safe(short(data.class_names[k], size)) for k in order] for size in (_LABEL_LENGTH, _NARROW_LENGTH)
     )
     log, tall = axis.kind == "log", len(order) > 20
     span = [math.log10(axis.low), math.log10(axis.high)] if log else [axis.low, axis.high]
@@ -260,7 +260,7 @@ def _reference(figure: Figure, value: float) -> None:
     figure.add_vline(x=value, layer="above", line={"color": LIGHT["muted"], "width": 1.5, "dash": "dash"})
 
 
-def _axis(values: np.ndarray, *, floor: float) -> Axis:
+def value_axis(values: np.ndarray, floor: float = 1e-4) -> Axis:
     """Choose a scale: logarithmic where the values, all >= 0, span more than a factor of 8.
 
     Values below `floor` times the largest are drawn at the edge.
@@ -288,7 +288,8 @@ def _title(name: str, axis: Axis, values: np.ndarray) -> str:
     return f"{name} (log scale{edge})" if axis.kind == "log" else name
 
 
-def _short(name: str, size: int) -> str:
+def short(name: str, size: int = _LABEL_LENGTH) -> str:
+    """The beginning of a name that is too long for an axis."""
     return name if len(name) <= size else name[: size - 1] + "…"
 
 

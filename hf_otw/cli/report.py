@@ -15,6 +15,7 @@ def report(
     baseline: Annotated[Path | None, typer.Option(help="Folder of a plain run to compare with.")] = None,
     output: Annotated[Path | None, typer.Option(help="RUN/report.html by default.")] = None,
     texts: Annotated[bool, typer.Option(help="Show texts of training examples: loads the run's data again.")] = False,
+    png: Annotated[Path | None, typer.Option(help="Folder for the figures as PNG files too.")] = None,
     title: Annotated[str | None, typer.Option(help="Heading; the recipe's name by default.")] = None,
 ) -> None:
     """Write a self-contained page: what the weights are, and what they changed."""
@@ -23,5 +24,9 @@ def report(
     from hf_otw.report import write_report
 
     silence()
-    path = write_report(output or run / "report.html", report_data(run, baseline, texts=texts, title=title))
-    typer.echo(f"Written: {path}")
+    data = report_data(run, baseline, texts=texts, title=title)
+    typer.echo(f"Written: {write_report(output or run / 'report.html', data)}")
+    if png is not None:
+        from hf_otw.drawings import save_figures
+
+        typer.echo(f"Written: {', '.join(map(str, save_figures(png, data)))}")

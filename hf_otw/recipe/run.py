@@ -16,6 +16,7 @@ import torch
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback, set_seed
 
 from hf_otw.args import OTWeightedTrainingArguments
+from hf_otw.figure_callback import FigureCallback
 from hf_otw.presets import BASELINES
 from hf_otw.recipe.base import Prepared, Splits
 from hf_otw.recipe.catalogue import Catalogue
@@ -122,6 +123,8 @@ def build_trainer(job: Job, seed: int) -> OTWeightedTrainer:
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
+    if trainer.is_weighted and "tensorboard" in args.report_to:
+        trainer.add_callback(FigureCallback(trainer))
     for callback in job.callbacks:
         trainer.add_callback(callback)
     return trainer
