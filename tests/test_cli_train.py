@@ -260,6 +260,64 @@ def test_rows_that_do_not_fit_are_told(name: str, text: str, message: str, here:
     assert "Expected a file or folder at gone.csv" in gone.err
 
 
+CATALOGUE = """
+import torch
+from datasets import Dataset, DatasetDict
+from torch import nn
+from hf_otw.recipe.base import Facts, Prepared
+from hf_otw.recipe.catalogue import Catalogue, ModelEntry
+
+class Line(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Linear(2, 4), nn.Linear(4, 1)
+    def forward(self, x, labels=None):
+        logits = self.head(self.body(x))
+        if labels is None:
+            return {"logits": logits}
+        return {"loss": (logits[:, 0] - labels).square().mean(), "logits": logits}
+
+def rows():
+    x = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
+    data = Dataset.from_dict({"x": x.tolist(), "labels": (x[:, 0] * 3).tolist()})
+    return DatasetDict(train=data.select(range(40)), test=data.select(range(40, 60)))
+
+def prepare(splits, processor):
+    collate = lambda items: {name: torch.tensor([item[name] for item in items]) for name in ("x", "labels")}
+    error = lambda found: {"mae": float(abs(found.predictions[:, 0] - found.label_ids).mean())}
+    return Prepared(splits, Facts(1), collate, error, "mae", higher_is_better=False)
+
+def line(facts, processor):
+    return Line()
+
+def catalogue():
+    return Catalogue({"points": rows}, {"line": ModelEntry("points", line)}, {"points": prepare})
+"""
+
+
+@pytest.mark.parametrize("variant", ["plain", "ot"])
+def test_a_folder_of_recipes_brings_its_own_names(variant: str, here: Path, capsys: pytest.CaptureFixture) -> None:
+    """Kills: a catalogue that is not found beside its recipes, and a run without classes that ends in an error."""
+    folder = here / f"own_{variant}" / "points" / "line"
+    folder.mkdir(parents=True)
+    (folder.parents[1] / "catalogue.py").write_text(CATALOGUE, encoding="utf-8")
+    recipe = "shows: a line\nsource: {packaged: points}\nmodel: {name: line}\narguments: {task: regression}\n"
+    weighting = "  weighting: 'none'\n" if variant == "plain" else "  label_bins: 3\n"
+    recipe = recipe.replace("{task: regression}\n", f"\n{weighting}" + "  task: regression\n" * (variant == "ot"))
+    (folder / f"{variant}.yaml").write_text(recipe, encoding="utf-8")
+    done = hf_otw(capsys, "train", folder / f"{variant}.yaml", *QUICK)
+    assert done.code == 0, done.err
+    run = here / "runs" / "points" / "line" / variant
+    assert "mae" in results_of(run)["metrics"]
+    assert (run / "weights.parquet").exists() == (variant == "ot")
+    assert (run / "model" / "recipe.yaml").is_file()
+    moved = hf_otw(capsys, "train", run, "--output-dir", "again")
+    assert (moved.code, "--catalogue FOLDER.catalogue" in moved.err) == (1, True)
+    told = hf_otw(capsys, "train", run, "--output-dir", "again", "--catalogue", f"own_{variant}.catalogue")
+    assert told.code == 0, told.err
+    assert results_of(here / "again")["metrics"] == results_of(run)["metrics"]
+
+
 def test_secrets_are_left_out_at_any_depth() -> None:
     """Kills: a secret that slips through, and a word like `max_tokens` that is taken for one."""
     given = {"a": [{"hub_token": 1, "max_tokens": 2}], "api_key": 3, "password": 4, "tokenizer": 5, "Secret": 6}

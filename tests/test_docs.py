@@ -27,6 +27,7 @@ from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel, ViTConf
 
 import hf_otw
 from hf_otw.args import OTWeightedTrainingArguments
+from recipes import terminal
 from recipes.picture import PICTURE, gains, svg
 from recipes.table import RESULTS, read_results
 from tests.command_line import ROOT
@@ -174,6 +175,21 @@ def test_the_picture_is_that_of_the_results(tmp_path: Path) -> None:
     rows = gains(read_results(RESULTS))
     assert PICTURE.read_text(encoding="utf-8") == svg(rows), "run `python -m recipes.picture`"
     assert svg([(rows[0][0], rows[0][1], rows[0][2] + 1), *rows[1:]]) != svg(rows)
+
+
+def test_the_terminal_is_that_of_real_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kills: a drawing that loads a font from elsewhere, commands that are not those of the page, a failure drawn."""
+    page, kept = (DOCS / "index.md").read_text(encoding="utf-8"), terminal.PICTURE.read_text(encoding="utf-8")
+    for command in terminal.COMMANDS:
+        assert f"$ {command}\n" in page
+        assert command.replace(" ", "&#160;") in kept
+    made = terminal.drawing(("hf-otw recipes list --folder nowhere",))
+    assert "digits-noise" in made
+    for drawing in (kept, made):
+        assert "@font-face" not in drawing
+        assert "url(http" not in drawing
+    with pytest.raises(RuntimeError, match="got exit code 1"):
+        terminal.drawing(("hf-otw recipes show nothing",))
 
 
 def reference() -> str:

@@ -67,7 +67,8 @@ class Catalogue:
         Raises:
             ValueError: an unknown name or option, with the closest known one.
         """
-        check_keys([config.name], self.models, "model.name")
+        hint = "Those of a folder of recipes are known where it is named: --catalogue FOLDER.catalogue."
+        check_keys([config.name], self.models, "model.name", hint)
         found = self.models[config.name]
         known = options_of(found.processor) | options_of(found.build)
         check_keys(config.options, known, f"model.options of {config.name}")
@@ -116,12 +117,12 @@ def catalogue_for(recipe: str | Path | None = None, module: str | None = None) -
     from hf_otw.recipe.built_in import built_in
 
     if module is not None:
-        found = importlib.import_module(module)
+        found = import_from(Path.cwd(), module)
     else:
         folder = None if recipe is None else folder_of(Path(recipe))
         if folder is None:
             return built_in()
-        found = import_beside(folder)
+        found = import_from(folder.parent, f"{folder.name}.{MODULE}")
     return built_in() | found.catalogue()
 
 
@@ -131,11 +132,10 @@ def folder_of(recipe: Path) -> Path | None:
     return parents[2] if len(parents) > 2 and (parents[2] / f"{MODULE}.py").is_file() else None
 
 
-def import_beside(folder: Path) -> Any:
-    """Import `<folder>.catalogue`, as if started from the folder above it."""
-    above = str(folder.parent)
-    sys.path.insert(0, above)
+def import_from(place: Path, module: str) -> Any:
+    """Import a module as if started from a folder, which `python -m` does and a console script does not."""
+    sys.path.insert(0, str(place))
     try:
-        return importlib.import_module(f"{folder.name}.{MODULE}")
+        return importlib.import_module(module)
     finally:
-        sys.path.remove(above)
+        sys.path.remove(str(place))

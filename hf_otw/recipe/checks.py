@@ -37,14 +37,14 @@ def is_required(f: dataclasses.Field) -> bool:
     return f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
 
 
-def check_keys(found: Iterable[Any], known: Iterable[str], where: str) -> None:
-    """Raise a ValueError that names the closest known key for one that is unknown."""
+def check_keys(found: Iterable[Any], known: Iterable[str], where: str, more: str = "") -> None:
+    """Raise a ValueError that names the closest known key for one that is unknown, and ends with `more`."""
     known = list(known)
     for key in found:
         if key not in known:
             close = difflib.get_close_matches(str(key), known, n=1)
             remedy = f"Did you mean {close[0]!r}?" if close else f"Known are {', '.join(sorted(known)[:20])}."
-            raise ValueError(f"Expected a known key in {where}, got {key!r}. {remedy}")
+            raise ValueError(f"Expected a known key in {where}, got {key!r}. {remedy} {more}".rstrip())
 
 
 def check_arguments(arguments: Mapping[str, Any], where: str) -> None:

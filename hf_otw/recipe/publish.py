@@ -89,8 +89,8 @@ def save_run(
         trainer.create_model_card(**card(job, results, trainer.training_data.class_names, repo, plain, text))
     elif isinstance(job.rows.train.features.get(LABEL), ClassLabel):
         build_model_card(plain_card(job, trainer, results, repo, text)).save(model / "README.md")
-    else:
-        trainer.create_model_card()  # the stock Trainer's
+    elif hasattr(trainer.model, "config"):  # without one, the stock Trainer cannot write its card
+        trainer.create_model_card()
 
 
 def card(
