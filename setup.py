@@ -53,7 +53,14 @@ EXTRAS_REQUIRE = {
     # For the comparisons of learning quality: what one would use instead, and pictures.
     "benchmarks": ["cleanlab>=2.7", "matplotlib>=3.9"],
     # setuptools: the packaging test builds the wheel without network, hence without build isolation.
-    "test": ["pytest>=8.0", "pytest-xdist>=3.6", "hypothesis>=6.100", "optuna>=4.0", "tensorboard>=2.16", "setuptools>=77.0.3"],
+    "test": [
+        "pytest>=8.0",
+        "pytest-xdist>=3.6",
+        "hypothesis>=6.100",
+        "optuna>=4.0",
+        "tensorboard>=2.16",
+        "setuptools>=77.0.3",
+    ],
     "docs": ["mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.26"],
     "dev": ["ruff>=0.15", "build>=1.2"],
 }
