@@ -128,7 +128,8 @@ class WeightingArguments:
         "Size of the meta set split off the training set when no `meta_dataset` is given.", 10
     )
     meta_loss_coefficient: float | None = _field(
-        "Adds this times the mean cross-entropy of a meta batch to the loss of every step."
+        "Adds this times the mean cross-entropy of a meta batch to the loss of every step; with "
+        "`head_only_after_warmup` only from then on."
     )
     meta_batch_size: int | None = _field("Examples in that meta batch; the whole meta set if unset in the preset too.")
     effective_number_beta: float = _field("`effective_number`: beta of Cui et al. 2019.", 0.9999)

@@ -55,6 +55,10 @@ class WeightingSession:
         """Is the warm-up over at optimizer step `step`?"""
         return step >= self.reweighter.schedule.warmup_steps
 
+    def meta_counts(self, step: int) -> bool:
+        """Is there a meta term at optimizer step `step`? From the first one; in two stages, in the second alone."""
+        return not self.head_only_after_warmup or self.warm(step)
+
     def before_forward(self, model: nn.Module, step: int) -> None:
         """Solve if due. Before the training forward pass, because wrapped models broadcast buffers in every one."""
         started = time.perf_counter()

@@ -164,7 +164,7 @@ class OTWeightedTrainer(Trainer):
         items = self._task.num_items(labels)
         scale = 1 / items if num_items_in_batch is None else self.accelerator.num_processes / num_items_in_batch
         loss = (weights.to(losses) * losses).sum() * scale
-        if self.weighting_args.meta_loss_coefficient and self._data.meta is not None and session.warm(step):
+        if self.weighting_args.meta_loss_coefficient and self._data.meta is not None and session.meta_counts(step):
             loss = loss + self._meta_loss(model, step) * (items * scale)
         session.after_forward()
         return (loss, with_loss(outputs, loss)) if return_outputs else loss

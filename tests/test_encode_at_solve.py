@@ -125,7 +125,7 @@ def test_the_default_encodes_once(tmp_path):
     # One row is encoded at the start, for the width.
     steps = [training for training, _ in forwards.calls]
     assert steps.count(False) == 1 + 3 + 1
-    assert steps.index(False, 1) == 1 + 6
+    assert steps.index(False, 1) == 1 + 2 * 6  # a step: a training batch, and a batch of the meta term
 
 
 def test_a_weight_model_of_ones_own_is_no_default_weighting(tmp_path):

@@ -124,15 +124,25 @@ def test_warm_up_refresh_and_smoothing(tmp_path):
     assert trainer.weights.weights.max() == pytest.approx(expected[2], rel=1e-5)
 
 
-def test_the_warm_up_is_plain(tmp_path):
-    """Before the first solve: the loss of uniform weights, and no meta term; afterwards neither."""
-    kw = {"meta_loss_coefficient": 5.0, "meta_batch_size": 3, "trainer_meta_dataset": toy_dataset((3, 3, 3), seed=9)}
-    plain = toy_trainer(tmp_path, weighting="uniform", max_steps=5)
-    ours = toy_trainer(tmp_path, weighting="own_class", weight_warmup=3, max_steps=5, **kw)
+@pytest.mark.parametrize(("two_stages", "first"), [(False, 0), (True, 3)])
+def test_the_warm_up_is_of_uniform_weights(tmp_path, two_stages, first):
+    """Its loss is that of uniform weights; the meta term is there from the first step, or from the second stage on.
+
+    Kills: weights before the first solve, a meta term that waits for them, or one in the paper's first stage.
+    """
+    meta = {"meta_loss_coefficient": 5.0, "meta_batch_size": 3, "trainer_meta_dataset": toy_dataset((3, 3, 3), seed=9)}
+    plain = toy_trainer(tmp_path, weighting="uniform", max_steps=5, **({} if two_stages else meta))
+    kw = {"weight_warmup": 3, "max_steps": 5, "head_only_after_warmup": two_stages, **meta}
+    ours = toy_trainer(tmp_path, weighting="own_class", **kw)
     plain.train()
     ours.train()
-    torch.testing.assert_close(logged(ours, "loss")[:3], logged(plain, "loss")[:3], rtol=1e-5, atol=1e-6)
-    assert logged(ours, "loss")[3] > logged(plain, "loss")[3] + 1
+    found, expected = logged(ours, "loss"), logged(plain, "loss")
+    torch.testing.assert_close(found[:3], expected[:3], rtol=1e-5, atol=1e-6)
+    without = toy_trainer(tmp_path, weighting="uniform", max_steps=5)
+    without.train()
+    gap = [a - b for a, b in zip(found, logged(without, "loss"), strict=True)]
+    assert all(g < 1e-4 for g in gap[:first])
+    assert all(g > 1 for g in gap[first : first + 1])
 
 
 @pytest.mark.parametrize(

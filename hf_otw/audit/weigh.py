@@ -74,6 +74,6 @@ def weigh(
 def solve(
     features: np.ndarray, labels: np.ndarray, meta_features: np.ndarray, meta_labels: np.ndarray, weighting: str
 ) -> np.ndarray:
-    """Weights of the rows, by the prototypes of the meta set."""
-    result = learn_weights(features, labels, meta_features, meta_labels, weighting=weighting, target="prototypes")
+    """Weights of the rows, by the examples of the meta set."""
+    result = learn_weights(features, labels, meta_features, meta_labels, weighting=weighting, target="examples")
     return np.asarray(result.weights)

@@ -17,6 +17,9 @@ from hf_otw.weighting.noise_model import NoiseModel
 ROUNDS = 3
 #: Shares of the posterior's doubts that are tried on the meta set.
 BELIEFS = (0.0, 0.5, 1.0)
+#: Of beliefs that fit as well but for this much, the strongest: a regression hardly minds a few wrong labels, where a
+#: network learns them by heart.
+SLACK = 0.005
 #: Weight of a row whose label is surely wrong, next to one whose label is surely right. A class that all rows left
 #: would have no prior.
 FLOOR = 0.02
@@ -39,10 +42,10 @@ class CleanPosterior(WeightModel):
     1809.02074). The scores are then computed again with rows weighted by `w`.
 
     How far the posterior is to be believed, the meta examples decide: weights are `1 - belief (1 - P_i[y_i])`, and
-    `belief`, out of 0, 1/2 and 1, is the one with which a regression predicts the meta examples best (`alignment`).
-    Where classes are not Gaussian, or the labels are right, that is 0 or makes next to no difference; so clean data
-    are left alone, however rare a class. Neither `reg` nor a cost is to be chosen. At last every class's weights are
-    scaled to the class's mass.
+    `belief`, out of 0, 1/2 and 1, is the largest with which a regression predicts the meta examples about as well as
+    with any (`alignment`). Where classes are not Gaussian that is 0, and where labels are right it makes next to no
+    difference; so clean data are left alone, however rare a class. Neither `reg` nor a cost is to be chosen. At last
+    every class's weights are scaled to the class's mass.
 
     Args:
         class_mass: `class totals (K,) -> class mass (K,)`, of the weights found; as they are by default.
@@ -76,8 +79,10 @@ class CleanPosterior(WeightModel):
         num_classes = int(target.labels.max()) + 1
         check_number_of_classes(num_classes)
         doubt = self._doubt(source, target, num_classes)  # (n,)
-        fits = [alignment(source, target, num_classes, weights_of(doubt, belief)) for belief in BELIEFS]
-        self.belief = doubt.new_tensor(BELIEFS[int(torch.stack(fits).argmax())])
+        fits = [float(alignment(source, target, num_classes, weights_of(doubt, belief))) for belief in BELIEFS]
+        self.belief = doubt.new_tensor(
+            max(b for b, fit in zip(BELIEFS, fits, strict=True) if fit >= max(fits) - SLACK)
+        )
         self.noise_rate = self.belief * doubt.mean()
         weights = weights_of(doubt, self.belief)
         totals = class_totals(weights, source.labels, num_classes)  # (K,)
