@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -155,6 +156,13 @@ class CostBlocks:
         m = len(target.labels)
         self.fits = (self.stop - self.start) * m * source.features.element_size() <= cache_bytes
         self._kept: list[Tensor] = []
+        #: `reg`, and what `hf_otw.transport.kernel` keeps of the matrix for it.
+        self.kernel: tuple[float, list[Any]] | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the costs."""
+        return self.source.features.dtype
 
     @classmethod
     def of_matrix(cls, C: Tensor) -> CostBlocks:
@@ -188,7 +196,11 @@ class CostBlocks:
 
     def all_rows(self, values: Tensor) -> Tensor:
         """`(n, ...)` whose entries of this process's rows are set, with those of all processes."""
-        return values if self.shard is None else self.shard.gather(values[self.start : self.stop])
+        return self.gathered(values[self.start : self.stop]) if self.shard is not None else values
+
+    def gathered(self, part: Tensor) -> Tensor:
+        """From this process's rows `(stop - start, ...)` to all rows `(n, ...)`."""
+        return part if self.shard is None else self.shard.gather(part)
 
 
 def label_distance(source: Measure, target: Measure) -> Tensor:

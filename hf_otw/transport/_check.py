@@ -23,11 +23,15 @@ def check_problem(a: Tensor, b: Tensor, reg: float) -> None:
     """Raise a ValueError for a bad `reg`, or for masses `a` `(n,)`, `b` `(m,)` that are no probabilities."""
     check_reg(reg)
     for name, mass in (("a", a), ("b", b)):
-        total = mass.sum().item()
-        if not abs(total - 1) < 1e-3:
-            raise ValueError(f"Expected the masses {name} to sum to 1, got {total:.6g}. Divide them by their sum.")
-        if (mass < 0).any():
-            raise ValueError(f"Expected non-negative masses {name}, got a minimum of {mass.min().item():.6g}.")
+        check_mass(name, mass.sum().item(), mass.amin().item())
+
+
+def check_mass(name: str, total: float, least: float) -> None:
+    """Raise a ValueError for masses of that sum and minimum, which are no probabilities."""
+    if not abs(total - 1) < 1e-3:
+        raise ValueError(f"Expected the masses {name} to sum to 1, got {total:.6g}. Divide them by their sum.")
+    if least < 0:
+        raise ValueError(f"Expected non-negative masses {name}, got a minimum of {least:.6g}.")
 
 
 def check_steps(steps: int) -> None:

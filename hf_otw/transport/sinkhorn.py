@@ -10,7 +10,9 @@ One iteration is one pass over `C` (Sinkhorn's two half steps fused, https://arx
     h  += log b - log s                          move it to b, accelerated (`hf_otw.transport.anderson`)
 
 The state is the `m` numbers `h`; keep them for a warm start. No small constant is added inside a logarithm: it would
-make the potentials drift, and a tight tolerance would never be met.
+make the potentials drift, and a tight tolerance would never be met. Exponentials of the costs are taken once
+(`hf_otw.transport.kernel`), where the costs' range allows it, and small problems are solved in NumPy, whose calls cost
+less (`hf_otw.transport.small`).
 
 Own code, not GeomLoss: one weight gradient takes a tenth of the time or less, at a smaller error
 (`python -m benchmarks.solvers`), and GeomLoss has neither row marginals per strategy, a warm start, nor row blocks.
@@ -22,17 +24,26 @@ convergence (envelope theorem). No gradient flows through the iterations.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from hf_otw.costs import CostBlocks, label_agreement
-from hf_otw.transport._check import check_problem
+from hf_otw.transport._check import check_problem, check_reg
 from hf_otw.transport.anderson import Anderson
+from hf_otw.transport.kernel import Kernel
 from hf_otw.transport.rows import FixedRows, RowMarginal
+from hf_otw.transport.semi_relaxed import column_norms
+from hf_otw.transport.small import MOST_PASSES, solve_small
 from hf_otw.types import TransportResult
 
+#: Share of the error that a plain pass may leave before the iteration is accelerated: 0.5 is a digit in three passes.
+SLOW = 0.5
+#: Numbers of a cost matrix from which on a pass costs more than an accelerated step.
+ALWAYS_ACCELERATED = 2**22
 
-@torch.no_grad()
+
 def solve_sinkhorn(
     blocks: CostBlocks,
     a: Tensor,
@@ -43,6 +54,7 @@ def solve_sinkhorn(
     start: Tensor | None = None,
     tol: float = 1e-3,
     max_iter: int = 200,
+    value_linear: bool = True,
 ) -> TransportResult:
     """Solve to a column-marginal L1 error of `tol`.
 
@@ -55,6 +67,7 @@ def solve_sinkhorn(
         start: `potential_b` of an earlier, similar problem, `(m,)`: warm start. One that is far off is not used.
         tol: `converged` means that the columns' masses differ from `b` by at most this much in L1 norm.
         max_iter: at most so many passes over `C`.
+        value_linear: compute `<T, C>`, a pass over the costs; NaN without.
 
     Returns:
         `TransportResult`; `value` is `<T, C> + reg * KL(T given a x b)`, without what `rows` charges.
@@ -62,30 +75,56 @@ def solve_sinkhorn(
     Raises:
         ValueError: `reg <= 0`, or masses that are negative or do not sum to 1.
     """
-    check_problem(a, b, reg)
     rows = rows or FixedRows()
+    if isinstance(rows, FixedRows) and max_iter >= MOST_PASSES:
+        check_reg(reg)
+        found = solve_small(blocks, a, b, reg=reg, start=start, tol=tol, value_linear=value_linear)
+        if found is not None:
+            return found
+    check_problem(a, b, reg)
+    return _solve(blocks, a, b, reg, rows, start, tol, max_iter, value_linear)
+
+
+@torch.no_grad()
+def _solve(
+    blocks: CostBlocks,
+    a: Tensor,
+    b: Tensor,
+    reg: float,
+    rows: RowMarginal,
+    start: Tensor | None,
+    tol: float,
+    max_iter: int,
+    value_linear: bool,
+) -> TransportResult:
+    kernel = Kernel(blocks, reg)
     log_b, used = b.log(), b > 0  # a column without mass takes none: its h is -inf
-    h = _column_start(blocks, a, log_b, reg) if start is None else start / reg + log_b
-    accelerated = Anderson(b)
+    h = log_b - column_norms(kernel, a, b) if start is None else start / reg + log_b
+    step = _Acceleration(b, always=len(a) * len(b) >= ALWAYS_ACCELERATED)
     tiny = torch.finfo(a.dtype).tiny
     for iterations in range(1, max(max_iter, 1) + 1):
-        s, _, _ = _pass(blocks, a, h, reg, rows)
+        s, mass, fit = _pass(kernel, a, h, rows)
         error = (s - b).abs().sum()
-        if error.item() <= tol or iterations == max_iter:
+        size = error.item()
+        if size <= tol or iterations == max_iter:
             break
-        if iterations == 1 and start is not None and not error <= 1:
+        if iterations == 1 and start is not None and not size <= 1:
             # The start is of another problem: masses may overflow or vanish from there.
-            h = _column_start(blocks, a, log_b, reg)
+            h = log_b - column_norms(kernel, a, b)
             continue
         residual = torch.where(used, log_b - s.clamp_min(tiny).log(), 0)  # (m,)
-        h = torch.where(used, accelerated(torch.where(used, h, 0), residual), -torch.inf)
+        h = torch.where(used, step(torch.where(used, h, 0), residual, size), -torch.inf)
 
-    _, marginal_a, (fit, value_linear) = _pass(blocks, a, h, reg, rows, last=True)
+    marginal_a, fit = blocks.all_rows(mass), blocks.all_rows(fit)
+    if isinstance(rows, FixedRows):  # potentials are defined up to a constant: of mean 0 over the rows
+        level = (a * fit).sum()
+        h, fit = h - level, fit - level
     potential_b = torch.where(used, reg * (h - log_b), 0)
     potential_a = reg * (rows.log_mass(fit, reg) - fit)
+    linear = _plan_cost(blocks, mass, h, reg) if value_linear else a.new_full((), torch.nan)
     # b, not s: the dual value, whose error is of second order in that of the potentials.
     value = (marginal_a * potential_a).sum() + (b * potential_b).sum()
-    return TransportResult(value, value_linear, marginal_a, potential_a, potential_b, error, error <= tol, iterations)
+    return TransportResult(value, linear, marginal_a, potential_a, potential_b, error, error <= tol, iterations)
 
 
 @torch.no_grad()
@@ -93,42 +132,65 @@ def own_class_mass(blocks: CostBlocks, result: TransportResult, b: Tensor, *, re
     """The part of each row's mass that the plan ships to columns of the row's own class, shape `(n,)`."""
     h = result.potential_b / reg + b.log()
     out = torch.empty_like(result.marginal_a)
-    for rows, C in blocks:
-        plan = torch.sub(h, C, alpha=1 / reg).softmax(dim=1)  # (rows, m), rows sum to 1
+    for rows, K, _, C in Kernel(blocks, reg):
         own = label_agreement(blocks.source.rows(rows), blocks.target)  # (rows, m)
-        out[rows] = result.marginal_a[rows] * (plan * own).sum(dim=1)
+        if K is None:
+            share = (torch.sub(h, C, alpha=1 / reg).softmax(dim=1) * own).sum(dim=1)  # rows sum to 1
+        else:
+            v = (h - h.amax()).exp()  # (m,); a constant makes no difference to shares
+            share = torch.mv(K * own, v) / torch.mv(K, v)
+        out[rows] = result.marginal_a[rows] * share
     return blocks.all_rows(out)
 
 
-def _column_start(blocks: CostBlocks, a: Tensor, log_b: Tensor, reg: float) -> Tensor:
-    """The closed-form `h` of free rows: no column starts so far from every row that its mass underflows."""
-    log_norm = torch.full_like(log_b, -torch.inf)
-    log_a = a.log()
-    for rows, C in blocks:
-        log_norm = torch.logaddexp(log_norm, torch.sub(log_a[rows, None], C, alpha=1 / reg).logsumexp(dim=0))
-    return log_b - blocks.logsumexp(log_norm)
+class _Acceleration:
+    """Plain steps while they are fast, then Anderson's: on small problems one of these costs several passes."""
+
+    def __init__(self, weight: Tensor, *, always: bool) -> None:
+        self.accelerated, self.slow = Anderson(weight), always
+        self.size = math.inf
+        self.before: list[tuple[Tensor, Tensor]] = []
+
+    def __call__(self, h: Tensor, residual: Tensor, size: float) -> Tensor:
+        self.slow, self.size = self.slow or not size <= SLOW * self.size, size
+        if not self.slow:
+            self.before.append((h, residual))
+            return h + residual
+        for point in self.before:
+            self.accelerated(*point)
+        self.before.clear()
+        return self.accelerated(h, residual)
 
 
-def _pass(
-    blocks: CostBlocks, a: Tensor, h: Tensor, reg: float, row_marginal: RowMarginal, *, last: bool = False
-) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-    """One pass over `C`: column masses `s` `(m,)`, row masses `(n,)`, and (`fit` `(n,)`, `<T, C>` if it is the
-    `last`). Between processes only `s` is exchanged, and in the last pass the other three.
+def _pass(kernel: Kernel, a: Tensor, h: Tensor, row_marginal: RowMarginal) -> tuple[Tensor, Tensor, Tensor]:
+    """One pass over the kernel: column masses `s` `(m,)`, of all processes; row masses and fits `(n,)`, of this one's
+    rows.
     """
-    s, mass, fit = torch.zeros_like(h), torch.empty_like(a), torch.empty_like(a)
-    value_linear = a.new_zeros(())
-    for rows, C in blocks:
-        log_p = torch.sub(h, C, alpha=1 / reg)  # (m,) - (rows, m)
-        top = log_p.amax(dim=1, keepdim=True)
-        p = log_p.sub_(top).exp_()
-        z = p.sum(dim=1)
-        r = top.squeeze(1) + z.log()
-        block_mass = a[rows] * row_marginal.log_mass(r, reg).exp()
-        block_mass = torch.where(a[rows] > 0, block_mass, 0)  # a row without mass fits as it likes, to infinity
-        s += (block_mass / z) @ p  # (rows,) @ (rows, m) = (m,)
+    reg, fixed = kernel.reg, isinstance(row_marginal, FixedRows)
+    s, by_kernel, mass, fit = torch.zeros_like(h), torch.zeros_like(h), torch.empty_like(a), torch.empty_like(a)
+    top = h.amax()
+    v = (h - top).exp()  # (m,)
+    for rows, K, log_scale, C in kernel:
+        if K is None:
+            log_p = torch.sub(h, C, alpha=1 / reg)  # (m,) - (rows, m)
+            largest = log_p.amax(dim=1, keepdim=True)
+            p = log_p.sub_(largest).exp_()
+            z, scale = p.sum(dim=1), largest.squeeze(1)
+        else:
+            p, z, scale = K, torch.mv(K, v), top + log_scale  # (rows, m) @ (m,)
+        r = scale + z.log()
+        block_mass = a[rows]
+        if not fixed:  # a row without mass fits as it likes, to infinity
+            block_mass = torch.where(block_mass > 0, block_mass * row_marginal.log_mass(r, reg).exp(), 0)
+        (s if K is None else by_kernel).add_(torch.mv(p.T, block_mass / z))  # (m, rows) @ (rows,)
         mass[rows], fit[rows] = block_mass, r
-        if last:
-            value_linear = value_linear + ((block_mass / z) * (p * C).sum(dim=1)).sum()
-    if last:
-        mass, fit, value_linear = blocks.all_rows(mass), blocks.all_rows(fit), blocks.sum(value_linear)
-    return blocks.sum(s), mass, (fit, value_linear)
+    return kernel.blocks.sum(s + by_kernel * v), mass, fit
+
+
+def _plan_cost(blocks: CostBlocks, mass: Tensor, h: Tensor, reg: float) -> Tensor:
+    """`<T, C>` of the plan whose rows are `mass` times softmax, shape `()`."""
+    total = mass.new_zeros(())
+    for rows, C in blocks:
+        share = torch.sub(h, C, alpha=1 / reg).softmax(dim=1)  # (rows, m)
+        total = total + torch.mv(share.mul_(C).sum(dim=1)[None], mass[rows]).squeeze(0)
+    return blocks.sum(total)

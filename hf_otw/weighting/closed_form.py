@@ -33,9 +33,9 @@ class ClosedForm(WeightModel):
         reg = self.reg
         if self.target_ess is not None:
             reg = reg_for_ess(
-                lambda trial: solve_semi_relaxed(blocks, source.mass, target.mass, reg=trial).marginal_a,
+                lambda trial: solve_semi_relaxed(blocks, source.mass, target.mass, reg=trial, value_linear=False).marginal_a,
                 self.target_ess,
             )
-        result = solve_semi_relaxed(blocks, source.mass, target.mass, reg=reg)
+        result = solve_semi_relaxed(blocks, source.mass, target.mass, reg=reg, value_linear=False)
         converged = result.converged.to(source.mass.dtype)
         return Weights(mean_one(result.marginal_a), result.value, converged, result.marginal_error)

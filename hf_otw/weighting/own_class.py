@@ -30,7 +30,9 @@ class OwnClassMass(WeightModel):
 
     def forward(self, index: Tensor, source: Measure, target: Measure, cost: Cost) -> Weights:
         blocks = CostBlocks(cost, source, target)
-        result = solve_sinkhorn(blocks, source.mass, target.mass, reg=self.reg, tol=self.tol, max_iter=self.max_iter)
+        result = solve_sinkhorn(
+            blocks, source.mass, target.mass, reg=self.reg, tol=self.tol, max_iter=self.max_iter, value_linear=False
+        )
         mass = own_class_mass(blocks, result, target.mass, reg=self.reg)
         converged = result.converged.to(torch.get_default_dtype())
         return Weights(mean_one(mass), result.value, converged, result.marginal_error)

@@ -37,6 +37,7 @@ class RowMass(WeightModel):
             rows=self.rows,
             tol=self.tol,
             max_iter=self.max_iter,
+            value_linear=False,
         )
         converged = result.converged.to(torch.get_default_dtype())
         return Weights(mean_one(result.marginal_a), result.value, converged, result.marginal_error)
