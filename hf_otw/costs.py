@@ -9,7 +9,7 @@ different classes, which vanishes as the number of classes grows. Ours is 1. Pas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,21 +99,30 @@ class Standardizer:
 
     @classmethod
     def fit(cls, features: Tensor, shard: Shard | None = None) -> Standardizer:
-        """Measure `features`, shape `(n, D)`, or the rows of `shard` of them.
+        """Measure `features`, shape `(n, D)`, or the rows of `shard` of them: in blocks, so that they may be
+        `hf_otw.stored.StoredFeatures`.
 
         Raises:
             ValueError: features that are not finite, or all equal (no transport can tell such rows apart).
         """
-        n, total, largest = _over_all(features, shard)
-        bad = int(total((~torch.isfinite(features)).any(dim=1).sum()))
-        if bad:  # on one process or another: all of them raise
-            raise ValueError(
-                f"Expected finite features, but {bad} of {n} rows hold NaN or infinity. Check the inputs, lower the "
-                "learning rate, or train in bfloat16 or float32 if this run uses float16."
-            )
-        mean = total(features.sum(dim=0)) / n
-        std = (total((features - mean).square().sum(dim=0)) / n).sqrt()
-        tolerance = 1e-6 * largest(features.abs())  # rounding noise of a constant column is not a signal
+        n = len(features) if shard is None else shard.num_rows
+        total = (lambda part: part) if shard is None else shard.sum
+        first = features[:0]
+        sums, squares = (first.new_zeros(first.shape[1], dtype=torch.float64) for _ in range(2))
+        largest = first.new_zeros(first.shape[1])
+        for x in _blocks(features):
+            sums += x.sum(dim=0)
+            largest = torch.maximum(largest, torch.maximum(x.amax(dim=0), -x.amin(dim=0)))
+        sums = total(sums)
+        if not sums.isfinite().all():  # on all processes: either all look closer, or none
+            bad = sum(((~torch.isfinite(x)).any(dim=1).sum() for x in _blocks(features)), torch.zeros_like(sums[0]))
+            _refuse_infinite(int(total(bad)), n)
+        mean = sums / n
+        for x in _blocks(features):
+            squares += (x - mean.to(x)).square_().sum(dim=0)
+        mean, std = mean.to(first), (total(squares) / n).sqrt().to(first)
+        # Rounding noise of a constant column is not a signal.
+        tolerance = 1e-6 * (largest if shard is None else shard.amax(largest))
         varies = std > tolerance
         if not varies.any():
             raise ValueError(
@@ -154,7 +163,7 @@ class CostBlocks:
         self.shard = source.shard
         self.start, self.stop = (0, len(source.labels)) if self.shard is None else (self.shard.start, self.shard.stop)
         m = len(target.labels)
-        self.fits = (self.stop - self.start) * m * source.features.element_size() <= cache_bytes
+        self.fits = (self.stop - self.start) * m * source.features.dtype.itemsize <= cache_bytes
         self._kept: list[Tensor] = []
         #: `reg`, and what `hf_otw.transport.kernel` keeps of the matrix for it.
         self.kernel: tuple[float, list[Any]] | None = None
@@ -222,12 +231,18 @@ def label_agreement(source: Measure, target: Measure) -> Tensor:
     return (1 - label_distance(source, target)).clamp_(min=0)
 
 
-def _over_all(features: Tensor, shard: Shard | None) -> tuple[int, Callable[..., Tensor], Callable[..., Tensor]]:
-    """Number of rows, the sum over processes, and the maximum over all rows of `(n, D)`."""
-    if shard is None:
-        return len(features), lambda part: part, lambda values: values.amax(dim=0)
-    floor = features.new_zeros(1, features.shape[1])  # a process may have no row
-    return shard.num_rows, shard.sum, lambda values: shard.amax(torch.cat([values, floor]).amax(dim=0))
+def _blocks(features: Tensor) -> Iterator[Tensor]:
+    """Row blocks, `(rows, D)`."""
+    for start in range(0, len(features), BLOCK_ROWS):
+        yield features[start : start + BLOCK_ROWS]
+
+
+def _refuse_infinite(bad: int, n: int) -> None:
+    if bad:
+        raise ValueError(
+            f"Expected finite features, but {bad} of {n} rows hold NaN or infinity. Check the inputs, lower the "
+            "learning rate, or train in bfloat16 or float32 if this run uses float16."
+        )
 
 
 def _one(like: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hf_otw.costs import COSTS, FeatureCost, Standardizer
 from hf_otw.registry import look_up
+from hf_otw.stored import StoredFeatures, as_tensor
 from hf_otw.target import (
     TARGET_MASSES,
     TARGETS,
@@ -107,7 +108,8 @@ def learn_weights(
         standardize: centre and scale the features with the training mean and standard deviation first.
 
     Returns:
-        `WeightsResult`. Memory stays near that of the features: costs are computed in row blocks.
+        `WeightsResult`. Costs are computed in row blocks, and up to 2 GiB of them kept; features in half precision or
+        in a memory-mapped file (`numpy.load(..., mmap_mode="r")`, an Arrow column) are read block by block.
 
     Raises:
         TypeError: a mixture of NumPy arrays and tensors.
@@ -131,20 +133,21 @@ def learn_weights(
         )
     num_classes = int(max(y.max(), y_meta.max())) + 1
     check_classes(y, y_meta, num_classes)
-    z_meta = z_meta.to(z)
+    z_meta = z_meta[:].to(z.device, z.dtype)
     scaler = Standardizer.fit(z)
     if not torch.isfinite(z_meta).all():
         raise ValueError("Expected finite meta_features, but some are NaN or infinite.")
     if standardize:
-        z, z_meta = scaler(z), scaler(z_meta)
+        z, z_meta = z.standardized(scaler), scaler(z_meta)
 
     n = len(y)
-    counts = torch.bincount(y, minlength=num_classes).to(z)
+    counts = torch.bincount(y, minlength=num_classes).to(z_meta)
     class_mass = look_up(TARGET_MASSES, target_mass, "target_mass")
     columns = look_up(TARGETS, target, "target")(z_meta, y_meta, class_mass(counts))
     model = _weight_model(weighting, objective, rows, reg, target_ess, n, steps, class_mass)
     ground = _cost(cost, model)
-    solved = model(torch.arange(n, device=z.device), Measure(z, y, torch.full_like(z[:, 0], 1 / n)), columns, ground)
+    source = Measure(z if model.streams else z[:], y, z_meta.new_full((n,), 1 / n))
+    solved = model(torch.arange(n, device=z.device), source, columns, ground)
 
     result = summarise(
         solved.weights, y, num_classes, float(solved.value), bool(solved.converged > 0), float(solved.marginal_error)
@@ -218,20 +221,15 @@ def _cost(cost: str | Cost, model: WeightModel) -> Cost:
     return FeatureCost() if isinstance(model, tuple(JUDGES.values())) else named
 
 
-def _tensors(features: Array, labels: Array, name: str, labels_name: str) -> tuple[Tensor, Tensor]:
-    z, y = _tensor(features), _tensor(labels)
-    if z.ndim != 2 or y.ndim != 1 or len(z) != len(y) or len(z) == 0:
+def _tensors(features: Array, labels: Array, name: str, labels_name: str) -> tuple[StoredFeatures, Tensor]:
+    y = as_tensor(labels)
+    if features.ndim != 2 or y.ndim != 1 or len(features) != len(y) or len(features) == 0:
         raise ValueError(
-            f"Expected {name} of shape (n, D) and {labels_name} of shape (n,) with n > 0, got {tuple(z.shape)} and "
-            f"{tuple(y.shape)}."
+            f"Expected {name} of shape (n, D) and {labels_name} of shape (n,) with n > 0, got {tuple(features.shape)} "
+            f"and {tuple(y.shape)}."
         )
     if y.is_floating_point() or y.is_complex():
         raise ValueError(f"Expected integer {labels_name}, got {y.dtype}. Encode the classes as 0..K-1.")
-    return z if z.dtype == torch.float64 else z.float(), y.long()
-
-
-def _tensor(array: Array) -> Tensor:
-    # torch refuses negative strides and warns of read-only memory (a memory map, an Arrow column): copy those.
-    if isinstance(array, np.ndarray) and (not array.flags.writeable or min(array.strides, default=0) < 0):
-        array = array.copy()
-    return torch.as_tensor(array).detach()
+    stored = features.detach() if isinstance(features, Tensor) else np.asanyarray(features)
+    exact = stored.dtype in (torch.float64, np.float64)
+    return StoredFeatures(stored, torch.float64 if exact else torch.float32), y.long()

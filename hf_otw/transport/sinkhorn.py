@@ -11,11 +11,11 @@ One iteration is one pass over `C` (Sinkhorn's two half steps fused, https://arx
 
 The state is the `m` numbers `h`; keep them for a warm start. No small constant is added inside a logarithm: it would
 make the potentials drift, and a tight tolerance would never be met. Exponentials of the costs are taken once
-(`hf_otw.transport.kernel`), where the costs' range allows it, and small problems are solved in NumPy, whose calls cost
-less (`hf_otw.transport.small`).
+(`hf_otw.transport.kernel`), where the costs' range allows it, and on a CPU, problems that are not large are solved in
+NumPy (`hf_otw.transport.small`).
 
 Own code, not GeomLoss: one weight gradient takes a tenth of the time or less, at a smaller error
-(`python -m benchmarks.solvers`), and GeomLoss has neither row marginals per strategy, a warm start, nor row blocks.
+(`make bench-solvers`), and GeomLoss has neither row marginals per strategy, a warm start, nor row blocks.
 `hf_otw.transport.geomloss` is the oracle in the tests.
 
 Differentiation: `potential_a` is the gradient of `value` in `a` for `FixedRows`, up to a constant, and only at

@@ -30,6 +30,13 @@ class WeightModel(nn.Module, ABC):
     learns_cost: bool = False
 
     @property
+    def streams(self) -> bool:
+        """Whether `forward` reads `source.features` in slices of rows only: they may then be
+        `hf_otw.stored.StoredFeatures`.
+        """
+        return self.divisible
+
+    @property
     def name(self) -> str:
         """Which model this is: a checkpoint of another one is refused."""
         return type(self).__name__

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from hf_otw.costs import CostBlocks
 from hf_otw.transport.semi_relaxed import solve_semi_relaxed
-from hf_otw.types import Cost, Measure, Weights
+from hf_otw.types import Cost, Measure, TransportResult, Weights
 from hf_otw.weighting.base import WeightModel, mean_one
 from hf_otw.weighting.reg import reg_for_ess
 
@@ -33,9 +33,13 @@ class ClosedForm(WeightModel):
         reg = self.reg
         if self.target_ess is not None:
             reg = reg_for_ess(
-                lambda trial: solve_semi_relaxed(blocks, source.mass, target.mass, reg=trial, value_linear=False).marginal_a,
+                lambda trial: self._solve(blocks, trial).marginal_a,
                 self.target_ess,
             )
-        result = solve_semi_relaxed(blocks, source.mass, target.mass, reg=reg, value_linear=False)
+        result = self._solve(blocks, reg)
         converged = result.converged.to(source.mass.dtype)
         return Weights(mean_one(result.marginal_a), result.value, converged, result.marginal_error)
+
+    @staticmethod
+    def _solve(blocks: CostBlocks, reg: float) -> TransportResult:
+        return solve_semi_relaxed(blocks, blocks.source.mass, blocks.target.mass, reg=reg, value_linear=False)

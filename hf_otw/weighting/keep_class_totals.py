@@ -26,6 +26,11 @@ class KeepClassTotals(WeightModel):
         self.learns_cost = inner.learns_cost
 
     @property
+    def streams(self) -> bool:
+        """As the inner model."""
+        return self.inner.streams
+
+    @property
     def name(self) -> str:
         """The inner model's name as well."""
         return f"{type(self).__name__}({self.inner.name})"

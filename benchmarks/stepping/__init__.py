@@ -1,0 +1,1 @@
+"""What weighting adds to a training step."""
