@@ -82,9 +82,10 @@ class WeightingArguments:
     )
     feature_memory: str = _field(
         "Features of the training set, 2 bytes a number, on several processes: all of them on each (`replicated`), or "
-        "an equal part on each (`sharded`). The solve is divided among the processes either way.",
+        "an equal part on each (`sharded`), or that part in a file that is mapped into memory (`mapped`). The solve "
+        "is divided among the processes in any case.",
         "replicated",
-        choices=("replicated", "sharded"),
+        choices=("replicated", "sharded", "mapped"),
     )
     keep_class_totals: bool | None = _field(
         "Rescale the weights so that each class keeps its share of the total: transport then re-weights inside the "
@@ -204,7 +205,7 @@ class WeightingArguments:
             ("task", TASKS),
             ("weighting", WEIGHTINGS),
             ("weight_scope", ("dataset", "batch")),
-            ("feature_memory", ("replicated", "sharded")),
+            ("feature_memory", ("replicated", "sharded", "mapped")),
             ("cost", COSTS),
             ("objective", OBJECTIVES),
             ("target_mass", TARGET_MASSES),

@@ -13,7 +13,8 @@ from hf_otw.costs import CombinedCost, FeatureCost, LabelCost
 from hf_otw.losses import BinaryCrossEntropy, CrossEntropy, ExampleLoss, Focal, LogitAdjusted, SquaredError
 from hf_otw.presets import BASELINES
 from hf_otw.registry import look_up
-from hf_otw.reweighter import Reweighter, Schedule
+from hf_otw.reweighter import Reweighter
+from hf_otw.schedule import Schedule
 from hf_otw.target import TARGET_MASSES, TARGETS
 from hf_otw.transport import OBJECTIVES, BoundedRows, RelaxedRows
 from hf_otw.types import Cost, Shard
@@ -171,7 +172,8 @@ def build_reweighter(
         standardize=args.standardize_features,
         dtype=dtype,
         shard=shard,
-        divide_memory=args.feature_memory == "sharded",
+        divide_memory=args.feature_memory != "replicated",
+        map_memory=args.feature_memory == "mapped",
         encode_at_solve=args.encode_at_solve,
     )
 

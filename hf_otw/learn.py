@@ -232,4 +232,4 @@ def _tensors(features: Array, labels: Array, name: str, labels_name: str) -> tup
         raise ValueError(f"Expected integer {labels_name}, got {y.dtype}. Encode the classes as 0..K-1.")
     stored = features.detach() if isinstance(features, Tensor) else np.asanyarray(features)
     exact = stored.dtype in (torch.float64, np.float64)
-    return StoredFeatures(stored, torch.float64 if exact else torch.float32), y.long()
+    return StoredFeatures(stored, torch.float64 if exact else torch.float32, device=y.device), y.long()

@@ -15,35 +15,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from hf_otw.costs import Standardizer
 from hf_otw.memory import FeatureMemory
+from hf_otw.schedule import Schedule
+from hf_otw.stored import StoredFeatures
 from hf_otw.target import class_totals, effective_sample_size, effective_sample_size_per_class
-from hf_otw.transport._check import check_finite
+from hf_otw.transport._check import check_finite, check_none_infinite
 from hf_otw.types import Cost, Measure, Shard, Weights
 from hf_otw.weighting.base import WeightModel
 
 logger = logging.getLogger(__name__)
 
 HANDFUL = 5
-
-
-class Schedule(NamedTuple):
-    """When to solve, in optimizer steps.
-
-    Attributes:
-        warmup_steps: steps with all weights 1 at the start.
-        refresh_steps: steps between two solves; 0 for a single one.
-        smoothing: share of the old weights kept at a solve, in `[0, 1)`.
-    """
-
-    warmup_steps: int
-    refresh_steps: int
-    smoothing: float
 
 
 class Reweighter:
@@ -66,6 +53,7 @@ class Reweighter:
         shard: this process's part of `rows`, where several solve together; a weight model that is not `divisible`
             is solved whole by each.
         divide_memory: hold the features of this process's part only.
+        map_memory: hold them in a file that is mapped into memory.
         encode_at_solve: whoever calls `refresh` has filled the memory anew. Features of training steps are then not
             needed, and checkpoints hold none.
 
@@ -91,6 +79,7 @@ class Reweighter:
         dtype: torch.dtype = torch.float32,
         shard: Shard | None = None,
         divide_memory: bool = False,
+        map_memory: bool = False,
         encode_at_solve: bool = False,
     ) -> None:
         device = labels.device
@@ -114,7 +103,7 @@ class Reweighter:
         self.dtype, self.memory = dtype, None
         if needs_memory:
             held = self.own_rows if divide_memory and self.shard is not None else None
-            self.memory = FeatureMemory(len(labels), feature_dim, device, dtype=dtype, held=held)
+            self.memory = FeatureMemory(len(labels), feature_dim, device, dtype=dtype, held=held, mapped=map_memory)
         self.class_counts = torch.bincount(labels[rows], minlength=num_classes).to(dtype)  # (K,)
         self.class_prior = self.class_counts / self.class_counts.sum()  # (K,), of the weighted training set
         self.example_weights = torch.ones(len(labels), dtype=dtype, device=device)  # (N,)
@@ -155,7 +144,7 @@ class Reweighter:
             self._renew_target(meta_features, meta_labels, meta_vectors)
         if self.per_batch:
             return
-        features = None if self.memory is None else self.memory.read(self.own_rows)
+        features = None if self.memory is None else self.memory.rows(self.own_rows)
         source = self._source(self.rows, features, self.shard)
         solved = self._solve(self.rows, source)
         if self.schedule.smoothing:
@@ -253,7 +242,7 @@ class Reweighter:
         meta = check_finite(meta_features.to(self.dtype), "features of the meta set")
         if self.standardize:
             # Batch scope keeps no memory of the training set: the meta set stands in for it.
-            known = meta if self.memory is None else self.memory.read(self.own_rows)
+            known = meta if self.memory is None else self.memory.rows(self.own_rows)
             self._scaler = Standardizer.fit(known, self.shard)
             meta = self._scaler(meta)
         vectors = None if meta_vectors is None else meta_vectors.to(meta)
@@ -264,11 +253,18 @@ class Reweighter:
         check_finite(solved.weights, f"weights from {type(self.weight_model).__name__}")
         return solved
 
-    def _source(self, index: Tensor, features: Tensor | None, shard: Shard | None = None) -> Measure:
+    def _source(self, index: Tensor, features: Tensor | StoredFeatures | None, shard: Shard | None = None) -> Measure:
         z = self.example_weights.new_zeros(len(index), 0) if features is None else features
-        z = check_finite(z if self._scaler is None else self._scaler(z), "features", shard)
-        vectors = None if self.label_vectors is None else self.label_vectors[index].to(z)
-        mass = z.new_full((len(index),), 1 / len(index))
+        if isinstance(z, StoredFeatures) and self._scaler is not None:  # fitted to these rows, finite
+            z = z.standardized(self._scaler)
+        elif isinstance(z, StoredFeatures):
+            check_none_infinite(z.count_infinite(), "features", shard)
+        else:
+            z = check_finite(z if self._scaler is None else self._scaler(z), "features", shard)
+        if isinstance(z, StoredFeatures) and not self.weight_model.streams:
+            z = z[:]
+        vectors = None if self.label_vectors is None else self.label_vectors[index].to(self.dtype)
+        mass = self.example_weights.new_full((len(index),), 1 / len(index))
         return Measure(z, self.labels[index], mass, vectors, shard)
 
     def _uniform(self, rows: Tensor) -> Weights:

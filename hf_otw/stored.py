@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import mmap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hf_otw.costs import Standardizer
+from hf_otw.costs import BLOCK_ROWS, Standardizer
 
 
 @dataclass(frozen=True)
@@ -22,26 +22,31 @@ class StoredFeatures:
         stored: `(n, D)`, any number type: a tensor, or an array, which may lie in a memory-mapped file.
         dtype: of what is read, float32 or float64.
         scaler: applied to what is read, or None.
-        start, stop: the rows of `stored` that these are; all by default.
+        index: the rows of `stored` that these are, a tensor or, of an array, a range; all by default.
+        device: that rows are read to.
     """
 
     stored: Tensor | np.ndarray
     dtype: torch.dtype = torch.float32
     scaler: Standardizer | None = None
-    start: int = 0
-    stop: int | None = None
+    index: Tensor | range | None = None
+    device: torch.device = torch.device("cpu")
 
     def __len__(self) -> int:
-        return (len(self.stored) if self.stop is None else self.stop) - self.start
+        return len(self.stored) if self.index is None else len(self.index)
 
     def __getitem__(self, rows: slice) -> Tensor:
         """Read rows, shape `(rows, D)`."""
-        first, last, _ = rows.indices(len(self))
-        found = self.stored[self.start + first : self.start + last]
-        if isinstance(found, np.ndarray):
-            part, found = found, as_tensor(found)
+        which = rows if self.index is None else self.index[rows]
+        if isinstance(which, range):
+            which = slice(which.start, which.stop)
+        if isinstance(self.stored, np.ndarray):
+            part = self.stored[which]
+            found = as_tensor(part)
             _give_back(part)
-        z = found.to(self.dtype)
+        else:
+            found = self.stored[which if isinstance(which, slice) else which.to(self.stored.device)]
+        z = found.to(self.device, self.dtype)
         return z if self.scaler is None else self.scaler(z)
 
     @property
@@ -49,18 +54,14 @@ class StoredFeatures:
         """`(n, D)`."""
         return len(self), self.stored.shape[1]
 
-    @property
-    def device(self) -> torch.device:
-        """Where rows are read to."""
-        return self.stored.device if isinstance(self.stored, Tensor) else torch.device("cpu")
-
     def standardized(self, scaler: Standardizer) -> StoredFeatures:
         """The same rows, standardised as they are read."""
-        return StoredFeatures(self.stored, self.dtype, scaler, self.start, self.stop)
+        return replace(self, scaler=scaler)
 
-    def part(self, start: int, stop: int) -> StoredFeatures:
-        """Some of the rows."""
-        return StoredFeatures(self.stored, self.dtype, self.scaler, self.start + start, self.start + stop)
+    def count_infinite(self) -> Tensor:
+        """Numbers that are NaN or infinite, `()`."""
+        blocks = (self[start : start + BLOCK_ROWS] for start in range(0, len(self), BLOCK_ROWS))
+        return sum(((~torch.isfinite(z)).sum() for z in blocks), torch.zeros((), dtype=torch.long, device=self.device))
 
 
 def as_tensor(array: Tensor | np.ndarray) -> Tensor:

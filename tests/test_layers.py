@@ -24,6 +24,8 @@ MATHEMATICS = [
     "hf_otw.memory",
     "hf_otw.target",
     "hf_otw.reweighter",
+    "hf_otw.schedule",
+    "hf_otw.stored",
     "hf_otw.learn",
     "hf_otw.transport*",
     "hf_otw.weighting*",

@@ -91,7 +91,7 @@ def solve(files: Files, mode: str, device: str) -> Tensor | np.ndarray:
     if not dist.is_initialized():
         return learn_weights(*files, **options).weights
     shard = shard_of(len(files.labels), dist.get_rank(), dist.get_world_size())
-    own = StoredFeatures(files.features).part(shard.start, shard.stop)
+    own = StoredFeatures(files.features, index=range(shard.start, shard.stop))
     scaler = Standardizer.fit(own, shard)
     labels, meta_labels = torch.from_numpy(files.labels), torch.from_numpy(files.meta_labels)
     counts = torch.bincount(labels, minlength=CLASSES).float()

@@ -43,7 +43,12 @@ def check_steps(steps: int) -> None:
 def check_finite(values: Tensor, what: str, shard: Shard | None = None) -> Tensor:
     """Return the values, or raise a ValueError where some are not finite, here or in another process's `shard`."""
     # The Trainer leaves NaN out of the losses that it logs (`logging_nan_inf_filter`), so that nobody would notice.
-    bad = (~torch.isfinite(values)).sum()
+    check_none_infinite((~torch.isfinite(values)).sum(), what, shard)
+    return values
+
+
+def check_none_infinite(bad: Tensor, what: str, shard: Shard | None = None) -> None:
+    """Raise a ValueError where this process, or another one of `shard`, has counted numbers that are not finite."""
     # All processes raise, or none: one that goes on alone would wait for the others for ever.
     bad = int(bad if shard is None else shard.sum(bad))
     if bad:
@@ -51,4 +56,3 @@ def check_finite(values: Tensor, what: str, shard: Shard | None = None) -> Tenso
             f"Expected finite {what}, but {bad} numbers are NaN or infinite. Check the inputs, lower the learning "
             "rate, or train in bfloat16 or float32."
         )
-    return values

@@ -22,6 +22,7 @@ class Agreement(WeightModel):
     """
 
     divisible = True
+    streams = True
 
     def __init__(self, *, reg: float = 0.1) -> None:
         super().__init__()

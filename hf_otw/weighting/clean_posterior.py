@@ -56,6 +56,7 @@ class CleanPosterior(WeightModel):
     """
 
     divisible = True
+    streams = True
     learns_cost = True
 
     def __init__(self, *, class_mass: Callable[[Tensor], Tensor] = class_prior_mass) -> None:

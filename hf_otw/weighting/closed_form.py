@@ -23,6 +23,7 @@ class ClosedForm(WeightModel):
     """
 
     divisible = True
+    streams = True
 
     def __init__(self, *, reg: float = 0.1, target_ess: float | None = None) -> None:
         super().__init__()

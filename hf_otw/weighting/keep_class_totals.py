@@ -23,12 +23,8 @@ class KeepClassTotals(WeightModel):
         super().__init__()
         self.inner = inner
         self.needs_transport, self.divisible = inner.needs_transport, inner.divisible
+        self.streams = inner.streams
         self.learns_cost = inner.learns_cost
-
-    @property
-    def streams(self) -> bool:
-        """As the inner model."""
-        return self.inner.streams
 
     @property
     def name(self) -> str:

@@ -53,11 +53,6 @@ class WeightNet(WeightModel):
         self.bias = nn.Parameter(torch.zeros(hidden_dim))
         self.out = nn.Parameter(torch.randn(hidden_dim, generator=generator) / hidden_dim**0.5)
 
-    @property
-    def streams(self) -> bool:
-        """The network is differentiated, over all rows at once."""
-        return False
-
     def logits(self, features: Tensor) -> Tensor:
         """`(n, D) -> (n,)`."""
         return torch.tanh(features.to(self.weight.dtype) @ self.weight.T + self.bias) @ self.out

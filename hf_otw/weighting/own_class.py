@@ -23,6 +23,7 @@ class OwnClassMass(WeightModel):
     """
 
     divisible = True
+    streams = True
 
     def __init__(self, *, reg: float = 0.1, tol: float = 1e-3, max_iter: int = 500) -> None:
         super().__init__()

@@ -21,6 +21,7 @@ class RowMass(WeightModel):
     """
 
     divisible = True
+    streams = True
 
     def __init__(
         self, *, reg: float = 0.1, rows: RowMarginal | None = None, tol: float = 1e-3, max_iter: int = 500

@@ -47,7 +47,7 @@ class Table(WeightModel):
         check_steps(steps)
         self.objective, self.reg, self.steps, self.raw = objective, reg, steps, raw
         self.update = update
-        self.divisible = objective in DIVISIBLE
+        self.divisible = self.streams = objective in DIVISIBLE
         self.register_buffer("lr", torch.tensor(1 / reg, dtype=torch.float64))
         logits = torch.zeros(num_examples) if init is None else init.clone()
         self.register_buffer("logits", logits)  # (N,)
