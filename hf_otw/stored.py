@@ -74,11 +74,7 @@ def as_tensor(array: Tensor | np.ndarray) -> Tensor:
 
 def _give_back(part: np.ndarray) -> None:
     """Take the pages of a file that were read out of this process's memory: they stay in the system's cache."""
-    # Of a mapping that may be written to, pages can hold what the file does not.
-    if not isinstance(part, np.memmap) or part.mode != "r" or not hasattr(mmap, "MADV_DONTNEED"):
-        return
-    mapping = part.base if isinstance(part.base, mmap.mmap) else part._mmap
-    begin = np.frombuffer(mapping, dtype=np.uint8).ctypes.data
-    low, high = np.lib.array_utils.byte_bounds(part)
-    low = (low - begin) // mmap.PAGESIZE * mmap.PAGESIZE
-    mapping.madvise(mmap.MADV_DONTNEED, low, high - begin - low)
+    # Of a mapping that may be written to, pages can hold what the file does not. The whole mapping is given back: the
+    # system maps more than the pages that were asked for.
+    if isinstance(part, np.memmap) and part.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+        part._mmap.madvise(mmap.MADV_DONTNEED)

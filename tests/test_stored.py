@@ -27,9 +27,10 @@ def data() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     labels, meta_labels = rng.integers(0, K, N), np.arange(M) % K
     features, meta = (
-        (np.eye(K, D)[y] * 2 + rng.standard_normal((len(y), D))).astype(np.float16) for y in (labels, meta_labels)
+        (np.eye(K, D)[y] * 4 + rng.standard_normal((len(y), D))).astype(np.float16) for y in (labels, meta_labels)
     )
-    return features, labels, meta, meta_labels
+    given = np.where(rng.random(N) < 0.3, (labels + 1) % K, labels)  # some are wrong: else all weights are 1
+    return features, given, meta, meta_labels
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 WAYS = [{"weighting": "clean_posterior"}, {"reg": 0.3}, {"weighting": "own_class", "reg": 0.3}]
 #: `steps` of `table` read through `CostBlocks`; the divergence compares rows with rows and needs all of them.
-WAYS += [{"objective": "kl", "steps": 2, "reg": 0.3}, {"objective": "divergence", "steps": 2, "reg": 0.3}]
+WAYS += [{"objective": "kl", "steps": 2, "reg": 0.3}, {"objective": "divergence", "steps": 9, "reg": 0.3}]
 
 
 @pytest.mark.parametrize("how", WAYS, ids=lambda how: "-".join(str(value) for value in how.values()))
