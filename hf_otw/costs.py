@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from hf_otw.types import Cost, Measure, Shard
 
-BLOCK_ROWS = 8192
+#: Rows of a block on a CPU, small enough for its caches, and on an accelerator, large enough to fill it.
+BLOCK_ROWS, ACCELERATOR_ROWS = 2048, 65_536
 CACHE_BYTES = 2**30
 
 
@@ -48,11 +49,12 @@ class FeatureCost:
             )
 
     def __call__(self, source: Measure, target: Measure) -> Tensor:
-        z_source = self._unit(source.features)  # (n, D)
-        z_target = self._unit(target.features)  # (m, D)
+        z_source = self.unit(source.features)  # (n, D)
+        z_target = self.unit(target.features)  # (m, D)
         return torch.addmm(_one(z_source), z_source, z_target.T, alpha=-1).clamp_(min=0)  # (n, D) @ (D, m) = (n, m)
 
-    def _unit(self, z: Tensor) -> Tensor:
+    def unit(self, z: Tensor) -> Tensor:
+        """Features whose inner products are the cosines, `(n, D)`."""
         # Blocks of length sqrt(share): the inner product is then the mixture of the blocks' cosines.
         if not self.widths:
             return F.normalize(z, dim=1)
@@ -68,7 +70,7 @@ class LabelCost:
     mismatch: float = 1.0
 
     def __call__(self, source: Measure, target: Measure) -> Tensor:
-        return label_distance(source, target).to(source.features.dtype) * self.mismatch
+        return _label_costs(source, target, self.mismatch, 0.0)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,9 @@ class CombinedCost:
     features: FeatureCost = FeatureCost()
 
     def __call__(self, source: Measure, target: Measure) -> Tensor:
-        return self.features(source, target).add_(label_distance(source, target), alpha=self.label_weight)
+        costs = _label_costs(source, target, self.label_weight, 1.0)  # (n, m)
+        z_source, z_target = self.features.unit(source.features), self.features.unit(target.features)
+        return costs.addmm_(z_source, z_target.T, alpha=-1).clamp_(min=0)  # (n, D) @ (D, m)
 
 
 #: Costs that can be named in a configuration file.
@@ -155,23 +159,29 @@ class CostBlocks:
         source: Measure,
         target: Measure,
         *,
-        block_rows: int = BLOCK_ROWS,
+        block_rows: int | None = None,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.cost, self.source, self.target = cost, source, target
-        self.block_rows = block_rows
+        on_cpu = source.features.device.type == "cpu"
+        self.block_rows = block_rows or (BLOCK_ROWS if on_cpu else ACCELERATOR_ROWS)
         self.shard = source.shard
         self.start, self.stop = (0, len(source.labels)) if self.shard is None else (self.shard.start, self.shard.stop)
         m = len(target.labels)
         self.fits = (self.stop - self.start) * m * source.features.dtype.itemsize <= cache_bytes
         self._kept: list[Tensor] = []
-        #: `reg`, and what `hf_otw.transport.kernel` keeps of the matrix for it.
-        self.kernel: tuple[float, list[Any]] | None = None
+        #: What `hf_otw.transport.kernel` keeps of the matrix.
+        self.kernel: Any = None
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the costs."""
         return self.source.features.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Of the costs."""
+        return self.source.features.device
 
     @classmethod
     def of_matrix(cls, C: Tensor) -> CostBlocks:
@@ -222,6 +232,18 @@ def label_distance(source: Measure, target: Measure) -> Tensor:
     if source.label_vectors is None or target.label_vectors is None:
         return source.labels[:, None] != target.labels[None, :]  # (n, 1) != (1, m) = (n, m)
     return torch.cdist(source.label_vectors, target.label_vectors, p=1)
+
+
+def _label_costs(source: Measure, target: Measure, weight: float, plus: float) -> Tensor:
+    """`weight * label_distance + plus`, shape `(n, m)`, in the features' precision."""
+    dtype = source.features.dtype
+    if source.label_vectors is None or target.label_vectors is None:
+        classes = 1 + max((int(y.max()) for y in (source.labels, target.labels) if len(y)), default=-1)
+        if classes <= len(source.labels):  # rows of one class are alike: to copy them is cheaper than to compare
+            k = torch.arange(classes, device=target.labels.device)
+            table = (k[:, None] != target.labels).to(dtype).mul_(weight).add_(plus)  # (K, m)
+            return table.index_select(0, source.labels)
+    return label_distance(source, target).to(dtype).mul_(weight).add_(plus)
 
 
 def label_agreement(source: Measure, target: Measure) -> Tensor:

@@ -195,7 +195,7 @@ def test_the_first_pass_sees_what_later_passes_see(monkeypatch: pytest.MonkeyPat
     """Kills normalisers of exact numbers beside row masses of rounded ones: masses would not sum to one."""
     _, blocks = rounded_problem(monkeypatch)
     first = [block.K.clone() for block in kernel.Kernel(blocks, REG)]
-    again = [block.K for block in kernel.Kernel(blocks, REG)]
+    again = [block.K.clone() for block in kernel.Kernel(blocks, REG)]
     assert len(first) == len(again) > 1
     assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
 

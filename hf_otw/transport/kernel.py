@@ -28,7 +28,7 @@ CACHED_NUMBERS = 2**18
 
 
 class KernelBlock(NamedTuple):
-    """Rows of the kernel.
+    """Rows of the kernel, to be used before the next block is asked for.
 
     Shape:
         - K: `(rows, m)`, or None where costs range too far.
@@ -40,6 +40,19 @@ class KernelBlock(NamedTuple):
     K: Tensor | None
     log_scale: float
     C: Tensor | None
+
+
+class KeptKernel(NamedTuple):
+    """What one pass leaves for the next.
+
+    Shape:
+        - K: `(o, m)`, rows of this process; where `blocks` have a `K`, these are its rows.
+        - blocks: as above, `K` being there or not.
+    """
+
+    reg: float
+    K: Tensor
+    blocks: list[KernelBlock]
 
 
 class Kernel:
@@ -58,45 +71,59 @@ class Kernel:
         self.stored = torch.bfloat16 if numbers * dtype.itemsize > KERNEL_BYTES and dtype == torch.float32 else dtype
         self.fits = numbers * self.stored.itemsize <= KERNEL_BYTES
         self.limit = MAX_EXPONENT[dtype]
-        if blocks.kernel is None or blocks.kernel[0] != reg:
-            blocks.kernel = (reg, [])
-        self._kept: list[KernelBlock] = blocks.kernel[1]
-        self._complete = bool(self._kept)
+        self._work: Tensor | None = None
+        if blocks.kernel is not None and blocks.kernel.reg != reg:
+            blocks.kernel = None
 
     def __iter__(self) -> Iterator[KernelBlock]:
-        if self._complete:
-            for block in self._kept:
-                K = None if block.K is None else block.K.to(self.blocks.dtype)
-                yield block if K is block.K else block._replace(K=K)
-            return
-        made: list[KernelBlock] = []
-        keep = self.fits
-        for rows, C in self.blocks:
-            for block in self._parts(rows, C):
-                if self.stored != self.blocks.dtype and block.K is not None:
-                    rounded = block.K.to(self.stored)
-                    yield block._replace(K=block.K.copy_(rounded))
-                    block = block._replace(K=rounded)
-                else:
-                    yield block
-                # A block of logarithms keeps its costs with it: only where the cost matrix is kept anyway.
-                keep = keep and (block.K is not None or self.blocks.fits)
-                if keep:
-                    made.append(block)
-                else:
-                    made.clear()
-        if keep:
-            self._kept[:] = made
-            self._complete = True
+        return self._first_pass() if self.blocks.kernel is None else self._next_pass(self.blocks.kernel)
 
-    def _parts(self, rows: slice, C: Tensor) -> Iterator[KernelBlock]:
+    def _first_pass(self) -> Iterator[KernelBlock]:
+        start, rows, m = self.blocks.start, self.blocks.stop - self.blocks.start, len(self.blocks.target.labels)
+        # In one piece, which is there before what comes and goes: memory would be full of holes else.
+        K = torch.empty(rows if self.fits else 0, m, dtype=self.stored, device=self.blocks.device)
+        kept, complete = [], self.fits
+        for rows, C in self.blocks:
+            for part, low, usable in self._parts(rows, C):
+                scale, costs = -low / self.reg, C[part.start - rows.start : part.stop - rows.start]
+                if not usable:
+                    # It keeps its costs with it: only where the cost matrix is kept anyway.
+                    complete = complete and self.blocks.fits
+                    block = KernelBlock(part, None, scale, costs)
+                    kept.append(block if complete else None)
+                    yield block
+                    continue
+                store = K[part.start - start : part.stop - start] if self.fits else None
+                work = store if self.fits and self.stored == self.blocks.dtype else self._working(costs)
+                torch.sub(costs, low, out=work).mul_(-1 / self.reg).exp_()
+                if store is not None and work is not store:
+                    work.copy_(store.copy_(work))  # this pass sees what the next will see
+                kept.append(KernelBlock(part, None, scale, None))
+                yield KernelBlock(part, work, scale, None)
+        if complete:
+            self.blocks.kernel = KeptKernel(self.reg, K, kept)
+
+    def _next_pass(self, kept: KeptKernel) -> Iterator[KernelBlock]:
+        start = self.blocks.start
+        for block in kept.blocks:
+            if block.C is not None:
+                yield block
+                continue
+            K = kept.K[block.rows.start - start : block.rows.stop - start]
+            yield block._replace(K=K if K.dtype == self.blocks.dtype else self._working(K).copy_(K))
+
+    def _parts(self, rows: slice, C: Tensor) -> Iterator[tuple[slice, float, bool]]:
+        """Rows, their least cost, and whether exponentials serve."""
         low, high = (bound.item() for bound in C.aminmax())
-        scale = -low / self.reg
         if not high - low <= self.limit * self.reg:
-            yield KernelBlock(rows, None, scale, C)
+            yield rows, low, False
             return
         step = max(1, CACHED_NUMBERS // C.shape[1]) if C.device.type == "cpu" else len(C)
-        for start in range(0, len(C), step):
-            part = C[start : start + step]
-            K = torch.sub(part, low).mul_(-1 / self.reg).exp_()
-            yield KernelBlock(slice(rows.start + start, rows.start + start + len(part)), K, scale, None)
+        for start in range(rows.start, rows.stop, step):
+            yield slice(start, min(start + step, rows.stop)), low, True
+
+    def _working(self, like: Tensor) -> Tensor:
+        """Memory for a block, the same for all: fresh memory costs more than the exponentials."""
+        if self._work is None or len(self._work) < len(like):
+            self._work = torch.empty(like.shape, dtype=self.blocks.dtype, device=like.device)
+        return self._work[: len(like)]
