@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.plan import plan_table
 from benchmarks.record import RESULTS, read
+from benchmarks.targets import targets_table
 from recipes.readme import fill
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -127,6 +128,7 @@ def _machine(row: Row) -> str:
 #: Page -> name of a table -> what makes it.
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "performance.md": {
+        "targets": lambda: targets_table(*(read(RESULTS / f"{name}.json") for name in ("step", "solvers", "scale"))),
         "step": lambda: step_table(read(RESULTS / "step.json")),
         "memory": lambda: memory_table(read(RESULTS / "step.json")),
         "solvers": lambda: solver_table(read(RESULTS / "solvers.json")),

@@ -29,6 +29,7 @@ from benchmarks.solving.run import SIZES, SOLVERS, settings
 from benchmarks.solving.solvers import Solver
 from benchmarks.stepping.modes import MODES, NAMES, build
 from benchmarks.stepping.turns import Turns
+from benchmarks.targets import targets_table
 from benchmarks.timing import interleaved, ratio
 
 ABOUT = {"hardware": {"processor": "abacus", "threads": 1}}
@@ -239,6 +240,33 @@ class TestScale:
         assert "77 GFLOP/s" in shown
         assert "| gathered once a solve: a weight an example | 400 MB |" in shown
         assert plan_table([], [step]) == "Not run."
+
+
+def test_targets_are_judged_by_their_rows() -> None:
+    """Kills a target that is reached by what was not run, or by the best column where every column counts."""
+    step = {"model": "minilm", "device": "cpu", "to_uniform_error": 0.001}
+    steps = [
+        step | {"mode": "dataset", "to_uniform": 1.004, "to_stock": 1.03, "weighting_bytes": 11, "feature_bytes": 10},
+        step | {"mode": "reference", "to_uniform": 3.012},
+    ]
+    solver = {"device": "cpu", "m": 10, "target": 1e-3}
+    rows = [solver | {"n": n, "solver": "fused", "median_ms": 1.0} for n in (16, 32)]
+    rows += [solver | {"n": 16, "solver": "OTT-JAX, kernel", "median_ms": 2.0}]
+    rows += [solver | {"n": 32, "solver": "OTT-JAX, kernel", "median_ms": 0.9}]
+    scale = [{"device": "cpu", "n": 10**6, "ranks": 1, "mode": "closed_form", "ratio": 1.4, "peak_rss_gb": 3.5}]
+    shown = targets_table(steps, rows, scale)
+    for line in (
+        "at most 1.01 x uniform | 1.004 ± 0.001 | reached |",
+        "at most 1.02 x stock | 1.030 ± 0.000 | **missed** |",
+        "2 x faster than `reference` | 3.0 x | reached |",
+        "3 x faster than `meta_weight_net` | not run |  |",
+        "2 N D bytes | 11 of 10 | **missed** |",
+        "OTT-JAX, in every column | 0.9 to 2.0 x, 2 columns of 12 | **missed** |",
+        "1.5 x the product | 1.40 x | reached |",
+        "under 3 GB | 3.50 GB | **missed** |",
+        "4 x the product | not run |  |",
+    ):
+        assert line in shown, line
 
 
 def test_results_have_the_fields_that_were_agreed() -> None:
