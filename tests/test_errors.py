@@ -294,9 +294,7 @@ def test_a_cost_of_ones_own_beside_one_that_is_learned(tmp_path):
 def test_more_classes_than_a_learned_cost_can_take_are_refused_at_once(tmp_path, monkeypatch):
     """Kills: a refusal at the first solve, after an epoch, or of a weighting that is given its cost."""
     monkeypatch.setattr("hf_otw.weighting.clean_posterior.MAX_CLASSES", 2)
-    with pytest.raises(
-        ValueError, match="at most 2 classes for weighting='clean_posterior'.*got 3.*agreement"
-    ):
+    with pytest.raises(ValueError, match="at most 2 classes for weighting='clean_posterior'.*got 3.*agreement"):
         toy_trainer(tmp_path, weighting="clean_posterior")
     toy_trainer(tmp_path, weighting="agreement")
 

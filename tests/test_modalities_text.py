@@ -55,7 +55,7 @@ def test_the_cost_of_a_pair_is_the_mixture_of_its_cosines(tmp_path):
     spy, data = Spy(reg=0.1), rows("pair")
     settings = {"feature_module": [TEXT, IMAGE], "feature_weights": [0.7, 0.3], "learning_rate": 0.0}
     trainer = run(tmp_path, "pair", trainer_weight_model=spy, **settings)
-    found = spy.cost(spy.source, spy.target)
+    found = spy.cost(spy.source._replace(features=spy.source.features[:]), spy.target)
     training, meta = trainer.training_data, trainer.training_data.meta
     cost = torch.zeros(len(training.train_rows), 3)
     source = inputs_of_modules(trainer.model, [data[i] for i in training.train_rows], [TEXT, IMAGE])

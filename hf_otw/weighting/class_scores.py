@@ -77,7 +77,7 @@ def alignment(source: Measure, target: Measure, num_classes: int, row_weights: T
     share = 1 / one_hot.sum(dim=0).clamp_min(1)[target.labels]  # (m,)
     scores, one_hot = scores - scores.mean(dim=1, keepdim=True), one_hot - 1 / num_classes
     products = [(share[:, None] * left * right).sum() for left, right in ((scores, one_hot), (scores, scores))]
-    return products[0] / ((share[:, None] * one_hot.square()).sum() * products[1].clamp_min(TINY)).sqrt()
+    return products[0] / ((share[:, None] * one_hot.square()).sum() * products[1]).clamp_min(TINY).sqrt()
 
 
 class _Regression:
