@@ -50,8 +50,8 @@ EXTRAS_REQUIRE = {
     "cli": ["typer>=0.12", "rich>=13.0"],
     # For the recipes of the checkout. peft: the minimum of transformers. gguf: turns packaged weights into floats.
     "recipes": ["peft>=0.20.0", "gguf>=0.10", "pillow>=10.0"],
-    # For the comparisons of learning quality: what one would use instead, and pictures.
-    "benchmarks": ["cleanlab>=2.7", "matplotlib>=3.9"],
+    # For the comparisons of learning quality, whose pictures need the extra `report` too.
+    "benchmarks": ["cleanlab>=2.7"],
     # setuptools: the packaging test builds the wheel without network, hence without build isolation.
     "test": [
         "pytest>=8.0",
