@@ -59,8 +59,12 @@ def _step_row(title: str, row: Row) -> str:
     ]
     own = [value for name, value in row["parts_ms"].items() if name.startswith("weighting")]
     cells = [*ratios, f"{row['cpu_ms' if row['device'] == 'cpu' else 'median_ms']:,.0f}"]
-    cells += [f"{sum(own):.2f}" if own else "-", f"{row['peak_memory_mb']:,.0f}", str(row["repeats"])]
+    cells += [f"{sum(own):.2f}" if own else "-", _or_dash(row["peak_memory_mb"]), str(row["repeats"])]
     return f"| {title} | " + " | ".join(cells) + " |"
+
+
+def _or_dash(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
 
 
 def memory_table(rows: list[Row]) -> str:
@@ -88,20 +92,22 @@ def _solver_table(rows: list[Row], device: str, target: float) -> str:
     sizes = sorted({(row["n"], row["m"]) for row in rows})
     cells = {(row["solver"], row["n"], row["m"]): row for row in rows}
     names = sorted({row["solver"] for row in rows}, key=lambda name: (not name.startswith("fused"), name))
-    lines = [f"Relative error {target:.0e}, `{device}`, {_machine(rows[0])}, milliseconds:", ""]
+    lines = [f"Relative error {target:.0e}, `{device}`, {_machine(rows[0])}, milliseconds (`*`: on the clock):", ""]
     lines += ["| | " + " | ".join(f"{n:,} x {m:,}" for n, m in sizes) + " |", "|---|" + "---:|" * len(sizes)]
     for name in names:
         shown = []
         for n, m in sizes:
             row = cells.get((name, n, m))
             missed = row is not None and row["rel_error"] > target
-            shown.append("-" if row is None else f"{row['median_ms']:.3g}" + missed * f" ({row['rel_error']:.0e})")
+            star = "*" if row is not None and row["clock"] == "wall" else ""
+            error = f" ({row['rel_error']:.0e})" if missed else ""
+            shown.append("-" if row is None else f"{row['median_ms']:.3g}{star}{error}")
         lines.append(f"| {name} | " + " | ".join(shown) + " |")
     for other in ("OTT-JAX, kernel", "OTT-JAX, log-sum-exp", "POT, kernel", "POT, ot.solve", "GeomLoss"):
         ratios = []
         for n, m in sizes:
             ours, theirs = cells.get(("fused", n, m)), cells.get((other, n, m))
-            both = ours is not None and theirs is not None
+            both = ours is not None and theirs is not None and ours["clock"] == theirs["clock"]  # of one run
             ratios.append(f"{theirs['median_ms'] / ours['median_ms']:.1f} x" if both else "-")
         lines.append(f"| *{other} over fused* | " + " | ".join(ratios) + " |")
     return "\n".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import resource
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,15 @@ def merge(path: Path, rows: list[dict[str, Any]], key: tuple[str, ...], device: 
     unfinished.write_text(json.dumps({"rows": ordered}, indent=1) + "\n", encoding="utf-8")
     unfinished.replace(path)
     return ordered
+
+
+def peak_rss_bytes() -> float:
+    """The largest resident memory of this process, in bytes."""
+    # Not `getrusage`: its figure is at least that of the process which started this one, at that moment.
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
+    found = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return 1024.0 * int(found[0]) if found else 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _processor() -> str:

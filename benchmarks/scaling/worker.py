@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import sys
 import time
@@ -17,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from benchmarks.record import peak_rss_bytes
 from benchmarks.scaling.data import CLASSES, Files, open_files
 from benchmarks.timing import synchronise
 from hf_otw import learn_weights
@@ -62,7 +62,7 @@ def main() -> None:
     row["ratio"] = statistics.median(
         one[clock] / other[clock] for one, other in zip(turns[""], turns["matmul_"], strict=True)
     )
-    row["peak_rss_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    row["peak_rss_gb"] = peak_rss_bytes() / 1e9
     figures = torch.tensor(list(row.values()), dtype=torch.float64)
     if ranks > 1:
         dist.all_reduce(figures, dist.ReduceOp.MAX)

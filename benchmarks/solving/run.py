@@ -81,6 +81,7 @@ def measure(n: int, m: int, chosen: tuple[Solver, ...], device: str, repeats: in
     for solver in chosen:
         for target, (setting, call, error) in settings(solver, problem, right, TARGETS, device).items():
             about = {"device": device, "n": n, "m": m, "target": target, "solver": solver.name}
+            about["clock"] = "processor" if device == "cpu" else "wall"
             rows[target, solver.name] = about | {"rel_error": error, "setting": setting}
             calls[f"{solver.name}|{setting}"] = call
     times = interleaved(calls, repeats=repeats, device=device)

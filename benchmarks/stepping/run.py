@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.record import RESULTS, merge
+from benchmarks.record import RESULTS, merge, peak_rss_bytes, read
 from benchmarks.stepping.models import SETTINGS
 from benchmarks.stepping.modes import NAMES, build
 from benchmarks.stepping.turns import Turn, Turns
@@ -43,11 +42,15 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=256)
     parser.add_argument("--results", type=Path, default=RESULTS / "step.json")
     parser.add_argument("--memory-of", choices=list(NAMES), help="print the peak memory of a few steps, in MB")
+    parser.add_argument("--memory-again", action="store_true", help="measure the peak memory of rows that are there")
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         if options.memory_of:
             sys.stdout.write(json.dumps(peak_memory(options, Path(folder))) + "\n")
+            return
+        if options.memory_again:
+            measure_memory_again(options)
             return
         for model in options.models:
             rows = measure(model, options, Path(folder))
@@ -102,14 +105,24 @@ def row_of(
     row["examples"] = options.examples
     row["solve_ms"] = first[1].parts.get("weighting, before the forward pass", 0.0)
     row |= weighting_bytes(run)
-    found = subprocess.run(
-        [sys.executable, "-m", "benchmarks.stepping.run", "--memory-of", mode, "--models", model]
-        + ["--device", options.device, "--examples", str(options.examples)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return row | {"peak_memory_mb": json.loads(found.stdout.splitlines()[-1])}
+    return row | {"peak_memory_mb": memory_of(mode, model, options.device, options.examples)}
+
+
+def memory_of(mode: str, model: str, device: str, examples: int) -> float:
+    """Peak memory of a process of its own, in MB."""
+    command = [sys.executable, "-m", "benchmarks.stepping.run", "--memory-of", mode, "--models", model]
+    command += ["--device", device, "--examples", str(examples)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(found.stdout.splitlines()[-1])
+
+
+def measure_memory_again(options: argparse.Namespace) -> None:
+    """Replace one figure of the rows that were asked for."""
+    for row in read(options.results):
+        asked = row["model"] in options.models and row["mode"] in options.modes and row["device"] == options.device
+        if asked:
+            row["peak_memory_mb"] = memory_of(row["mode"], row["model"], row["device"], row["examples"])
+            merge(options.results, [row], KEY, options.device)
 
 
 def weighting_bytes(run: Turns) -> dict[str, int]:
@@ -139,7 +152,7 @@ def peak_memory(options: argparse.Namespace, folder: Path) -> float:
     trainer.train()
     if options.device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return peak_rss_bytes() / 1e6
 
 
 def host_arguments(device: str) -> dict[str, Any]:
