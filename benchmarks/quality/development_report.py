@@ -34,7 +34,11 @@ def development_section(rows: Sequence[Row]) -> str:
         "40 % wrong, similar class": lambda row: row["noise_kind"] == "similar",
         "the meta set wrong too": lambda row: row["meta"] != "clean",
     }
-    cells = {kind: sorted({row["cell"] for row in rows if holds(row)}) for kind, holds in kinds.items()}
+    cells = {
+        kind: sorted({row["cell"] for row in rows if holds(row) and _shared(regime, row["cell"])})
+        for kind, holds in kinds.items()
+    }
+    cells = {kind: found for kind, found in cells.items() if found}
     means = {
         method: [np.mean([_mean(regime, cell, method) for cell in found]) for found in cells.values()]
         for method in sorted(regime.methods, key=_order)
@@ -58,9 +62,13 @@ def development_section(rows: Sequence[Row]) -> str:
     )
 
 
+def _shared(regime: Regime, cell: str) -> list[int]:
+    """Seeds that all variants have in a cell."""
+    return sorted(set.intersection(*(set(regime.seeds(cell, name)) for name in regime.methods)))
+
+
 def _mean(regime: Regime, cell: str, method: str) -> float:
-    shared = set.intersection(*(set(regime.seeds(cell, name)) for name in regime.methods))
-    return float(np.mean([regime.seeds(cell, method)[seed] for seed in sorted(shared)]))
+    return float(np.mean([regime.seeds(cell, method)[seed] for seed in _shared(regime, cell)]))
 
 
 def _order(method: str) -> int:
