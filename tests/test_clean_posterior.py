@@ -129,6 +129,16 @@ def test_noise_rate_is_part_of_the_state_and_of_the_result() -> None:
     assert float(model.noise_rate) == float(other.noise_rate)
 
 
+def test_who_looks_for_wrong_labels_may_believe_every_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kills: beliefs that are taken and ignored. The doubts are of rows whose labels are right."""
+    source, target, wrong = problem(0.3, spread=2.0)
+    doubt = torch.tensor(~wrong & (source.labels != 0).numpy()).double()
+    monkeypatch.setattr(CleanPosterior, "_doubt", staticmethod(lambda *_: doubt))
+    weights = CleanPosterior(beliefs=(1.0,))(torch.arange(N), source, target).weights
+    assert float(weights[doubt > 0].max()) < 0.1 < float(weights[doubt == 0].min())
+    assert float(solve(source, target)[0][doubt > 0].min()) > 0.4
+
+
 @pytest.mark.parametrize(("class_mass", "power"), [(square_root_mass, 0.5), (balanced_class_mass, 0.0)])
 def test_classes_get_their_mass_and_keep_the_order_inside(class_mass: object, power: float) -> None:
     """Kills: a mass of the counts of the given labels, wrong ones among them, and totals that are scaled twice."""

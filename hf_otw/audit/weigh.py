@@ -9,6 +9,10 @@ import torch
 
 from hf_otw.data import split_meta
 from hf_otw.learn import learn_weights
+from hf_otw.weighting import CleanPosterior, WeightModel
+
+#: The posterior as it is: whether training would gain by its doubts is another question.
+DOUBTS = CleanPosterior(beliefs=(1.0,))
 
 
 class Weighed(NamedTuple):
@@ -31,7 +35,7 @@ def weigh(
     meta_features: np.ndarray | None = None,
     meta_labels: np.ndarray | None = None,
     *,
-    weighting: str = "clean_posterior",
+    weighting: str | WeightModel = "clean_posterior",
     meta_per_class: int = 10,
     seed: int = 0,
     class_names: list[str] | None = None,
@@ -46,7 +50,7 @@ def weigh(
         features: `(N, D)`.
         labels: `(N,)`, in `0..K-1`.
         meta_features, meta_labels: `(m, D)` and `(m,)`, trusted examples that are not among the rows.
-        weighting: of `learn_weights`.
+        weighting: of `learn_weights`. `DOUBTS` to look for wrong labels.
         meta_per_class: rows of each class in a drawn meta set.
         seed: of the draw.
         class_names: for messages.
@@ -72,7 +76,11 @@ def weigh(
 
 
 def solve(
-    features: np.ndarray, labels: np.ndarray, meta_features: np.ndarray, meta_labels: np.ndarray, weighting: str
+    features: np.ndarray,
+    labels: np.ndarray,
+    meta_features: np.ndarray,
+    meta_labels: np.ndarray,
+    weighting: str | WeightModel,
 ) -> np.ndarray:
     """Weights of the rows, by the examples of the meta set."""
     result = learn_weights(features, labels, meta_features, meta_labels, weighting=weighting, target="examples")

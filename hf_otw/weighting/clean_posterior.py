@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -49,6 +49,7 @@ class CleanPosterior(WeightModel):
 
     Args:
         class_mass: `class totals (K,) -> class mass (K,)`, of the weights found; as they are by default.
+        beliefs: those to choose from. `(1.0,)` for who looks for wrong labels rather than trains with them.
 
     Attributes:
         noise_rate (`Tensor`): `()`, share of the labels that are taken to be wrong.
@@ -59,9 +60,14 @@ class CleanPosterior(WeightModel):
     streams = True
     learns_cost = True
 
-    def __init__(self, *, class_mass: Callable[[Tensor], Tensor] = class_prior_mass) -> None:
+    def __init__(
+        self,
+        *,
+        class_mass: Callable[[Tensor], Tensor] = class_prior_mass,
+        beliefs: Sequence[float] = BELIEFS,
+    ) -> None:
         super().__init__()
-        self.class_mass = class_mass
+        self.class_mass, self.beliefs = class_mass, tuple(beliefs)
         self.register_buffer("noise_rate", torch.tensor(0.0, dtype=torch.float64))
         self.register_buffer("belief", torch.tensor(0.0, dtype=torch.float64))
 
@@ -80,10 +86,9 @@ class CleanPosterior(WeightModel):
         num_classes = int(target.labels.max()) + 1
         check_number_of_classes(num_classes)
         doubt = self._doubt(source, target, num_classes)  # (n,)
-        fits = [float(alignment(source, target, num_classes, weights_of(doubt, belief))) for belief in BELIEFS]
-        self.belief = doubt.new_tensor(
-            max(b for b, fit in zip(BELIEFS, fits, strict=True) if fit >= max(fits) - SLACK)
-        )
+        fits = [float(alignment(source, target, num_classes, weights_of(doubt, belief))) for belief in self.beliefs]
+        about_best = [b for b, fit in zip(self.beliefs, fits, strict=True) if fit >= max(fits) - SLACK]
+        self.belief = doubt.new_tensor(max(about_best))
         self.noise_rate = self.belief * doubt.mean()
         weights = weights_of(doubt, self.belief)
         totals = class_totals(weights, source.labels, num_classes)  # (K,)
