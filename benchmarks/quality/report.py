@@ -255,7 +255,8 @@ def audit_section(audit: dict[str, Any]) -> str:
         [
             "## Finding wrong labels",
             "Low weight as suspicion, on the same frozen features and drawings "
-            "(`python -m benchmarks.quality.audit`). Cleanlab scores out-of-fold probabilities of logistic "
+            "(`python -m benchmarks.quality.audit`); of the default the posterior as it is, as `hf-otw audit` takes "
+            "it. Cleanlab scores out-of-fold probabilities of logistic "
             "regression in five folds; its strength is chosen by log-loss on the labels as given. We see the meta set "
             'of 10 clean examples a class, so "+ meta" trains cleanlab\'s model on it as well. AUC: of low quality '
             "for wrong labels; precision: the share of wrong labels among as many suspects as there are errors. "
