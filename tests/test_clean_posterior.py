@@ -129,6 +129,21 @@ def test_noise_rate_is_part_of_the_state_and_of_the_result() -> None:
     assert float(model.noise_rate) == float(other.noise_rate)
 
 
+@pytest.mark.parametrize(
+    ("fits", "belief"), [((0.7, 0.699, 0.698), 1.0), ((0.71, 0.704, 0.7), 0.0), ((0.70, 0.71, 0.704), 0.5)]
+)
+def test_of_beliefs_that_fit_alike_the_strongest(
+    monkeypatch: pytest.MonkeyPatch, fits: tuple[float, ...], belief: float
+) -> None:
+    """Kills: the best fit by however little, the weakest of those that are alike, or a slack on the wrong side."""
+    found = iter(fits)
+    monkeypatch.setattr("hf_otw.weighting.clean_posterior.alignment", lambda *_: torch.tensor(next(found)))
+    source, target, _ = problem(0.3)
+    model = CleanPosterior()
+    model(torch.arange(N), source, target)
+    assert float(model.belief) == belief
+
+
 def test_who_looks_for_wrong_labels_may_believe_every_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kills: beliefs that are taken and ignored. The doubts are of rows whose labels are right."""
     source, target, wrong = problem(0.3, spread=2.0)

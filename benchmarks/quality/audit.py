@@ -32,7 +32,7 @@ from benchmarks.quality.frozen import load
 from benchmarks.quality.problems import Cell, Problem, draw
 from benchmarks.quality.results import Row, describe, key, read, write
 from hf_otw import learn_weights
-from hf_otw.audit.weigh import DOUBTS
+from hf_otw.audit.weigh import doubts
 
 RESULTS = Path(__file__).parents[1] / "results" / "label_audit.json"
 REGIME = "label_audit"
@@ -135,7 +135,7 @@ CLEANLAB = tuple(f"cleanlab_{name}" for name in ("self_confidence", "margin", "a
 CLEANLAB_WITH_META = tuple(f"{name}_with_meta" for name in CLEANLAB)
 #: Names of the methods that share their work -> their qualities.
 SCORERS: dict[tuple[str, ...], Callable[[Problem, int], Qualities]] = {
-    ("default",): by_transport("default", weighting=DOUBTS),
+    ("default",): by_transport("default", weighting=doubts()),
     ("closed_form",): by_transport("closed_form", reg=0.1, target="prototypes"),
     ("agreement",): by_transport("agreement", weighting="agreement", target="prototypes"),
     ("nearest_neighbours",): by_neighbours,

@@ -15,10 +15,8 @@ from benchmarks.quality.method import Method
 from benchmarks.quality.methods import METHODS, adjusted
 from benchmarks.quality.prepared import Prepared, transport, weighted
 from benchmarks.quality.problems import Cell, Frozen, Problem
-from hf_otw.target import examples_target, square_root_mass
-from hf_otw.types import Measure
+from hf_otw.target import square_root_mass
 from hf_otw.weighting import CleanPosterior
-from hf_otw.weighting.clean_posterior import weights_of
 
 HELD_OUT = 0.3
 MOST_HELD_OUT = 4000
@@ -72,16 +70,6 @@ def with_meta_rows(problem: Problem, seed: int, *, prepare: Callable[[Problem, i
     return weighted(both, torch.cat([weights, weights.max().expand(len(problem.meta_labels))]))
 
 
-def always_believed(problem: Problem, seed: int) -> Prepared:
-    """The posterior as it is, whatever the meta examples say of it."""
-    n, K = len(problem.labels), problem.num_classes
-    source = Measure(problem.features, problem.labels, torch.full((n,), 1 / n))
-    target = examples_target(problem.meta_features, problem.meta_labels, torch.full((K,), 1 / K))
-    found = weighted(problem, weights_of(CleanPosterior._doubt(source, target, K), 1.0).float())
-    scale = square_root_mass(found.prior) / found.prior
-    return weighted(problem, found.weights * scale[problem.labels])
-
-
 def _default(coefficient: float, prepare: Callable[[Problem, int], Prepared]) -> Method:
     return Method(prepare=prepare, example_loss=adjusted, meta_coefficient=lambda setting: coefficient)
 
@@ -97,7 +85,7 @@ VARIANTS: dict[str, Method] = {
     "meta_term_0.3": _default(0.3, _posterior()),
     "meta_term_1": _default(1.0, _posterior()),
     "meta_rows_in_training": _default(0.1, partial(with_meta_rows, prepare=_posterior())),
-    "always_believed": _default(0.1, always_believed),
+    "always_believed": _default(0.1, transport(weighting=CleanPosterior(class_mass=square_root_mass, beliefs=(1.0,)))),
     "agreement": _default(0.1, transport(weighting="agreement", reg=0.1, target="prototypes")),
     "own_class": _default(0.1, transport(weighting="own_class", reg=0.1, target="prototypes")),
 }

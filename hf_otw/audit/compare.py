@@ -14,6 +14,8 @@ from sklearn.preprocessing import StandardScaler
 
 from hf_otw.audit.heads import fit_head, predict
 from hf_otw.audit.weigh import weigh
+from hf_otw.target import square_root_mass
+from hf_otw.weighting import CleanPosterior
 
 TEST_SHARE = 0.2
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -40,8 +42,8 @@ def logit_adjustment(features: np.ndarray, labels: np.ndarray, num_classes: int)
 
 
 def optimal_transport(features: np.ndarray, labels: np.ndarray, num_classes: int) -> Recipe:
-    """The library's default: weights, and a prior that is each class's share of the total weight."""
-    weights = weigh(features, labels).weights
+    """The library's default but for its meta term: weights, and a prior that is each class's share of their total."""
+    weights = weigh(features, labels, weighting=CleanPosterior(class_mass=square_root_mass)).weights
     return weights, log_shares(weights, labels, num_classes)
 
 

@@ -11,9 +11,6 @@ from hf_otw.data import split_meta
 from hf_otw.learn import learn_weights
 from hf_otw.weighting import CleanPosterior, WeightModel
 
-#: The posterior as it is: whether training would gain by its doubts is another question.
-DOUBTS = CleanPosterior(beliefs=(1.0,))
-
 
 class Weighed(NamedTuple):
     """Weights of `N` rows.
@@ -50,7 +47,7 @@ def weigh(
         features: `(N, D)`.
         labels: `(N,)`, in `0..K-1`.
         meta_features, meta_labels: `(m, D)` and `(m,)`, trusted examples that are not among the rows.
-        weighting: of `learn_weights`. `DOUBTS` to look for wrong labels.
+        weighting: of `learn_weights`. `doubts()` to look for wrong labels.
         meta_per_class: rows of each class in a drawn meta set.
         seed: of the draw.
         class_names: for messages.
@@ -73,6 +70,11 @@ def weigh(
     weights = weights / weights.mean()
     totals = np.bincount(labels, weights, minlength=num_classes) / weights.sum()
     return Weighed(weights, totals, float(weights.sum() ** 2 / (weights**2).sum()))
+
+
+def doubts() -> WeightModel:
+    """The posterior as it is: whether training would gain by its doubts is another question."""
+    return CleanPosterior(beliefs=(1.0,))
 
 
 def solve(

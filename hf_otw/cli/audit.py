@@ -42,7 +42,7 @@ def audit(
     from hf_otw.audit.findings import findings, write_csv
     from hf_otw.audit.judge import judge
     from hf_otw.audit.page import write_page
-    from hf_otw.audit.weigh import DOUBTS, weigh
+    from hf_otw.audit.weigh import doubts, weigh
     from hf_otw.cli.tables import say
 
     rows = o.load(data, label, text, image, features, model, split, meta, max_rows)
@@ -52,7 +52,7 @@ def audit(
         rows.labels,
         rows.meta_features,
         rows.meta_labels,
-        weighting=DOUBTS,
+        weighting=doubts(),
         meta_per_class=meta_per_class,
         seed=seed,
         class_names=rows.class_names,
