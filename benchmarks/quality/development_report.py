@@ -19,6 +19,8 @@ VARIANT_TITLES = {
     "meta_term_0.3": "meta term of 0.3",
     "meta_term_1": "meta term of 1",
     "meta_rows_in_training": "meta examples in training too",
+    "meta_rows_in_its_place": "meta examples in training, no meta term",
+    "one_covariance": "one covariance for all classes",
     "always_believed": "posterior always believed",
     "agreement": "`agreement`, reg 0.1",
     "own_class": "`own_class`, reg 0.1",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from unittest import mock
 
 import torch
 
@@ -16,7 +17,7 @@ from benchmarks.quality.methods import METHODS, adjusted
 from benchmarks.quality.prepared import Prepared, transport, weighted
 from benchmarks.quality.problems import Cell, Frozen, Problem
 from hf_otw.target import square_root_mass
-from hf_otw.weighting import CleanPosterior
+from hf_otw.weighting import CleanPosterior, gaussians
 
 HELD_OUT = 0.3
 MOST_HELD_OUT = 4000
@@ -70,6 +71,12 @@ def with_meta_rows(problem: Problem, seed: int, *, prepare: Callable[[Problem, i
     return weighted(both, torch.cat([weights, weights.max().expand(len(problem.meta_labels))]))
 
 
+def with_one_covariance(problem: Problem, seed: int) -> Prepared:
+    """The posterior under Gaussians that differ in their means alone."""
+    with mock.patch.object(gaussians, "MOST_COVARIANCES", 0):
+        return _posterior()(problem, seed)
+
+
 def _default(coefficient: float, prepare: Callable[[Problem, int], Prepared]) -> Method:
     return Method(prepare=prepare, example_loss=adjusted, meta_coefficient=lambda setting: coefficient)
 
@@ -85,6 +92,8 @@ VARIANTS: dict[str, Method] = {
     "meta_term_0.3": _default(0.3, _posterior()),
     "meta_term_1": _default(1.0, _posterior()),
     "meta_rows_in_training": _default(0.1, partial(with_meta_rows, prepare=_posterior())),
+    "meta_rows_in_its_place": _default(0.0, partial(with_meta_rows, prepare=_posterior())),
+    "one_covariance": _default(0.1, with_one_covariance),
     "always_believed": _default(0.1, transport(weighting=CleanPosterior(class_mass=square_root_mass, beliefs=(1.0,)))),
     "agreement": _default(0.1, transport(weighting="agreement", reg=0.1, target="prototypes")),
     "own_class": _default(0.1, transport(weighting="own_class", reg=0.1, target="prototypes")),

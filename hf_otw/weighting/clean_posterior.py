@@ -32,12 +32,13 @@ class CleanPosterior(WeightModel):
 
     Each row ships its mass to the classes, by entropic transport of strength 1 that leaves the columns' masses free,
 
-        C_ik = |s_i - mu_k|^2_Sigma / 2 - log T[k, y_i],      P_ik = pi_k exp(-C_ik) / sum_k' pi_k' exp(-C_ik'),
+        C_ik = |s_i - mu_k|^2_Sigma_k / 2 + log|Sigma_k| / 2 - log T[k, y_i],
+        P_ik = pi_k exp(-C_ik) / sum_k' pi_k' exp(-C_ik'),
 
     and `w_i = P_i[y_i]` is what arrives at its own class. `s_i` are the row's class scores by a ridge regression that
     has not seen the row (`class_scores`), `T` the probability that an example of class k is given the label y: feature
-    cost and label cost of the paper, both learned. Positions `mu`, their common covariance `Sigma`, masses `pi` and
-    `T` are those of the highest likelihood, starting from the meta examples, whose labels are known to be right
+    cost and label cost of the paper, both learned. Positions `mu`, covariances `Sigma`, masses `pi` and `T`
+    are those of the highest likelihood, starting from the meta examples, whose labels are known to be right
     (expectation maximisation, which is alternating minimisation of this transport: Rigollet and Weed 2018, arXiv
     1809.02074). The scores are then computed again with rows weighted by `w`.
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from hf_otw.types import Measure, Shard
 from hf_otw.weighting.class_scores import ClassScores
+from hf_otw.weighting.gaussians import Gaussians, Weighted, covariances
 
 #: Expectation maximisation is stopped rather than converged: its first steps settle nearly all labels, its late ones
 #: move whole classes to fit what is not Gaussian.
@@ -20,8 +21,6 @@ FIRST_RATE = 1e-3
 META_ROWS = 5.0
 #: Rows that the channel of a class is worth before data: noise that hits all classes alike.
 PRIOR_ROWS = 100.0
-#: Share of the mean variance that is added to every direction.
-SHRINKAGE = 0.1
 TINY = 1e-9
 
 
@@ -29,14 +28,14 @@ class NoiseModel(NamedTuple):
     """What a row's class scores and its label as given say of its class.
 
     Shape:
-        - log_mass: `(K,)`, log of the classes' shares `pi`; means: `(K, K)`, `mu`; whiten: `(K, K)`, lower
-          triangular, from a difference of scores to one with covariance `Sigma = 1`; log_channel: `(K, K)`, `log T`,
-          rows right, columns given.
+        - log_mass: `(K,)`, log of the classes' shares `pi`; log_channel: `(K, K)`, `log T`, rows right, columns given.
+
+    Attributes:
+        classes: where the classes' scores lie.
     """
 
     log_mass: Tensor
-    means: Tensor
-    whiten: Tensor
+    classes: Gaussians
     log_channel: Tensor
 
     @classmethod
@@ -65,8 +64,7 @@ class NoiseModel(NamedTuple):
 
     def plan(self, scores: Tensor, labels: Tensor) -> Tensor:
         """The share of each row's mass that goes to each class, `(o, K)`: softmax of `log pi - C`."""
-        distance = torch.cdist(scores @ self.whiten.T, self.means @ self.whiten.T).square() / 2  # (o, K)
-        return (self.log_mass - distance + self.log_channel.T[labels]).softmax(dim=1)
+        return (self.log_mass + self.classes.log_density(scores) + self.log_channel.T[labels]).softmax(dim=1)
 
     def own_class_mass(self, scores: Tensor, source: Measure) -> Tensor:
         """`w`, before scaling, of all rows, shape `(n,)`."""
@@ -102,11 +100,12 @@ class _Data:
         means = self.known.T @ self.columns / self.known.sum(dim=0)[:, None]
         by_label, of_labels = self._labels_as_given()
         left = len(self.columns) - self.num_classes
-        covariance = self._scatter(self.columns, self.known, means) / (META_ROWS * left) if left > 0 else of_labels
+        apart = self.columns - means[self.known.argmax(dim=1)]  # (m, K)
+        covariance = apart.T @ apart / left if left > 0 else of_labels
         log_mass = (self.class_counts / self.n).clamp_min(TINY).log()
         if log_channel is None:
-            log_channel = self._seen_by_columns(by_label, self._whiten(of_labels), log_mass)
-        return NoiseModel(log_mass, means, self._whiten(covariance), log_channel)
+            log_channel = self._seen_by_columns(Gaussians.of(by_label, of_labels[None]), log_mass)
+        return NoiseModel(log_mass, Gaussians.of(means, covariance[None]), log_channel)
 
     def _labels_as_given(self) -> tuple[Tensor, Tensor]:
         """Mean scores of the rows of each label, `(K, K)`, and the covariance about them, `(K, K)`."""
@@ -114,14 +113,14 @@ class _Data:
         spread = self.rows - by_label[self.labels]
         return by_label, self._sum(spread.T @ spread) / self.n
 
-    def _seen_by_columns(self, by_label: Tensor, whiten: Tensor, log_mass: Tensor) -> Tensor:
+    def _seen_by_columns(self, by_label: Gaussians, log_mass: Tensor) -> Tensor:
         """`log T` as it looks to a discriminant of the labels as given: the answers that it gives on average to the
         meta examples of a class (Hendrycks et al. 2018, arXiv 1802.05300, eq. 2).
 
         Where a class is mostly taken for one other, expectation maximisation that starts from noise that is the same
         between all classes stays at an optimum with little noise.
         """
-        alike = NoiseModel(log_mass, by_label, whiten, torch.zeros_like(by_label))  # labels say nothing
+        alike = NoiseModel(log_mass, by_label, torch.zeros_like(by_label.means))  # labels say nothing
         answers = alike.plan(self.columns, self.known.argmax(dim=1))  # (m, K)
         channel = (self.known.T @ answers / self.known.sum(dim=0)[:, None]).clamp_min(FIRST_RATE)
         return (channel / channel.sum(dim=1, keepdim=True)).log()
@@ -132,32 +131,16 @@ class _Data:
         shipped = self._sum(torch.cat([plan.T @ self.given, plan.T @ self.rows], dim=1))
         joint, moments = shipped.split(self.num_classes, dim=1)  # (K, K) right x given; (K, K)
         mass, known = joint.sum(dim=1), self.known.sum(dim=0)  # (K,)
-        total = (mass + known)[:, None]
-        means = (moments + self.known.T @ self.columns) / total
-        covariance = self._scatter(self.rows, plan, means)
-        covariance = (self._sum(covariance) + self._scatter(self.columns, self.known, means)) / total.sum()
+        totals = mass + known
+        means = (moments + self.known.T @ self.columns) / totals[:, None]
+        rows, columns = Weighted(self.rows, plan), Weighted(self.columns, self.known)
         noise_rate = 1 - joint.diagonal().sum() / self.n
         channel = joint + PRIOR_ROWS * self._alike(float(noise_rate))
         return NoiseModel(
             ((mass + 1) / (self.n + self.num_classes)).log(),
-            means,
-            self._whiten(covariance),
+            Gaussians.of(means, covariances(rows, columns, means, totals, self._sum)),
             (channel / channel.sum(dim=1, keepdim=True)).clamp_min(TINY).log(),
         )
-
-    def _scatter(self, points: Tensor, plan: Tensor, means: Tensor) -> Tensor:
-        """`sum_ik P_ik (s_i - mu_k)(s_i - mu_k)^T`, `(K, K)`, about a point near the means."""
-        centre = means.mean(dim=0)
-        points, means = points - centre, means - centre
-        cross = means.T @ (plan.T @ points)
-        second = (points * plan.sum(dim=1, keepdim=True)).T @ points
-        return second - cross - cross.T + means.T @ (plan.sum(dim=0)[:, None] * means)
-
-    def _whiten(self, covariance: Tensor) -> Tensor:
-        identity = torch.eye(self.num_classes, dtype=covariance.dtype, device=covariance.device)
-        spread = covariance.diagonal().mean()
-        lower = torch.linalg.cholesky(covariance + (SHRINKAGE * spread + TINY) * identity)
-        return torch.linalg.solve_triangular(lower, identity, upper=False)
 
     def _alike(self, noise_rate: float) -> Tensor:
         """The channel that takes every class for every other one as often."""
