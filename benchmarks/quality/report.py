@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.quality.compared import JUDGED, OURS, REFERENCE, SCORE, Regime, title
+from benchmarks.quality.audit_report import audit_section
+from benchmarks.quality.compared import JUDGED, OURS, REFERENCE, Regime, title
 from benchmarks.quality.development_report import development_section
 from benchmarks.quality.results import RESULTS, Row
 from benchmarks.quality.statistics import critical_difference, friedman, mean_se, paired_difference
@@ -23,17 +24,19 @@ from benchmarks.quality.tables import (
     METRICS,
     REGIMES,
     baseline_table,
+    details,
     difference_table,
     estimate,
     legend,
     loss_table,
     markdown,
+    missing_text,
     rank_table,
     readme_table,
     score_table,
     settings_table,
 )
-from benchmarks.quality.targets import compare_best, gain, points, verdicts
+from benchmarks.quality.targets import verdicts
 from recipes.readme import fill
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,11 +101,6 @@ def page(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def details(summary: str, body: str) -> str:
-    """A part that is folded."""
-    return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>"
-
-
 def target_table(regimes: Sequence[Regime]) -> str:
     """Every target in every regime: yes, no, or open where nothing can be said yet."""
     words = {True: "**yes**", False: "**no**", None: "open"}
@@ -141,20 +139,6 @@ def regime_section(regime: Regime) -> list[str]:
         losses or "The default is ahead of the best baseline in every cell that was run.",
     ]
     return parts
-
-
-def missing_text(regime: Regime, metric: str = SCORE) -> str:
-    """What has not been run."""
-    found = regime.missing(metric)
-    if not found:
-        seeds = [max(len(regime.seeds(cell, method, metric)) for method in regime.methods) for cell in regime.cells]
-        many = f"{min(seeds)} to {max(seeds)}" if min(seeds) < max(seeds) else f"{seeds[0]}"
-        return (
-            f"Every method has run in every cell: {len(regime.methods)} methods, {len(seeds)} cells of {many} seeds."
-        )
-    lines = [f"- {title(method)}: {'; '.join(cells)}" for method, cells in found.items()]
-    count = sum(len(cells) for cells in found.values())
-    return details(f"Missing: {count} of {len(regime.methods) * len(regime.cells)} entries", "\n".join(lines))
 
 
 def subgroup_part(regime: Regime) -> list[str]:
@@ -233,45 +217,6 @@ def published_section(regimes: Sequence[Regime]) -> str:
         "of it fine-tuned, weights learned by a data-manipulation objective). Ours are linear heads on features of a "
         "frozen MiniLM, a model of a fifth of the size: to be read for the order of the gains, not as a contest.\n\n"
         + markdown(head, lines)
-    )
-
-
-def audit_section(audit: dict[str, Any]) -> str:
-    """Which labels are wrong, by low weights and by cleanlab."""
-    regime = Regime.of(audit["rows"], "label_audit")
-    cleanlab = [method for method in regime.methods if method.startswith("cleanlab")]
-    kinds = []
-    for kind in sorted({row["noise_kind"] for row in regime.rows}):
-        own = [cell for cell in regime.cells if regime.first[cell]["noise_kind"] == kind]
-        line = [kind]
-        for metric in ("auc", "precision_at_errors"):
-            found = [compare_best(regime, cell, metric, cleanlab) for cell in own]
-            known = [one for one in found if one is not None]
-            ahead = sum(one.difference.mean > 0 for one in known)
-            line += [points(gain(known)), f"{ahead} of {len(known)}"] if known else ["not run", "–"]
-        kinds.append(line)
-    head = ["wrong labels", "AUC", "ahead in", "precision", "ahead in"]
-    return "\n\n".join(
-        [
-            "## Finding wrong labels",
-            "Low weight as suspicion, on the same frozen features and drawings "
-            "(`python -m benchmarks.quality.audit`); of the default the posterior as it is, as `hf-otw audit` takes "
-            "it. Cleanlab scores out-of-fold probabilities of logistic "
-            "regression in five folds; its strength is chosen by log-loss on the labels as given. We see the meta set "
-            'of 10 clean examples a class, so "+ meta" trains cleanlab\'s model on it as well. AUC: of low quality '
-            "for wrong labels; precision: the share of wrong labels among as many suspects as there are errors. "
-            f"Versions: {', '.join(f'{name} {version}' for name, version in audit['versions'].items())}.",
-            missing_text(regime, "auc"),
-            details("Methods", legend(regime.methods)),
-            "Default minus the best cleanlab variant of each cell, mean over the cells, in points:",
-            markdown(head, kinds),
-            "### AUC",
-            score_table(regime, regime.cells, "auc"),
-            difference_table(regime, regime.cells, "auc", cleanlab),
-            "### Precision",
-            details("Per cell", score_table(regime, regime.cells, "precision_at_errors")),
-            difference_table(regime, regime.cells, "precision_at_errors", cleanlab),
-        ]
     )
 
 

@@ -215,3 +215,22 @@ def readme_means(regime: Regime, cells: Sequence[str]) -> dict[str, str]:
     for method, mean in means.items():
         shown[method] = f"**{100 * mean:.1f}**" if method == best else f"{100 * mean:.1f}"
     return shown
+
+
+def details(summary: str, body: str) -> str:
+    """A part that is folded."""
+    return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>"
+
+
+def missing_text(regime: Regime, metric: str = SCORE) -> str:
+    """What has not been run."""
+    found = regime.missing(metric)
+    if not found:
+        seeds = [max(len(regime.seeds(cell, method, metric)) for method in regime.methods) for cell in regime.cells]
+        many = f"{min(seeds)} to {max(seeds)}" if min(seeds) < max(seeds) else f"{seeds[0]}"
+        return (
+            f"Every method has run in every cell: {len(regime.methods)} methods, {len(seeds)} cells of {many} seeds."
+        )
+    lines = [f"- {title(method)}: {'; '.join(cells)}" for method, cells in found.items()]
+    count = sum(len(cells) for cells in found.values())
+    return details(f"Missing: {count} of {len(regime.methods) * len(regime.cells)} entries", "\n".join(lines))
