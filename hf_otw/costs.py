@@ -49,9 +49,14 @@ class FeatureCost:
             )
 
     def __call__(self, source: Measure, target: Measure) -> Tensor:
+        return self.into(None, source, target)
+
+    def into(self, out: Tensor | None, source: Measure, target: Measure) -> Tensor:
+        """The costs, in the memory of `out`, shape `(n, m)`, if that is given."""
         z_source = self.unit(source.features)  # (n, D)
         z_target = self.unit(target.features)  # (m, D)
-        return torch.addmm(_one(z_source), z_source, z_target.T, alpha=-1).clamp_(min=0)  # (n, D) @ (D, m) = (n, m)
+        costs = torch.addmm(_one(z_source), z_source, z_target.T, alpha=-1, out=out)  # (n, D) @ (D, m) = (n, m)
+        return costs.clamp_(min=0)
 
     def unit(self, z: Tensor) -> Tensor:
         """Features whose inner products are the cosines, `(n, D)`."""
@@ -81,7 +86,11 @@ class CombinedCost:
     features: FeatureCost = FeatureCost()
 
     def __call__(self, source: Measure, target: Measure) -> Tensor:
-        costs = _label_costs(source, target, self.label_weight, 1.0)  # (n, m)
+        return self.into(None, source, target)
+
+    def into(self, out: Tensor | None, source: Measure, target: Measure) -> Tensor:
+        """The costs, in the memory of `out`, shape `(n, m)`, if that is given."""
+        costs = _label_costs(source, target, self.label_weight, 1.0, out)  # (n, m)
         z_source, z_target = self.features.unit(source.features), self.features.unit(target.features)
         return costs.addmm_(z_source, z_target.T, alpha=-1).clamp_(min=0)  # (n, D) @ (D, m)
 
@@ -137,13 +146,14 @@ class Standardizer:
 
     def __call__(self, features: Tensor) -> Tensor:
         """Return standardised features, shape `(n, D)`."""
-        return (features - self.mean) / self.scale
+        return (features - self.mean).div_(self.scale)
 
 
 class CostBlocks:
     """The cost matrix as a re-iterable sequence of row blocks, so that `n * m` numbers need not fit in memory.
 
-    Blocks are kept after the first pass when all of them fit in `cache_bytes`, and recomputed in each pass otherwise.
+    Blocks are kept after the first pass when all of them fit in `cache_bytes`, and recomputed in each pass otherwise: of
+    a cost that has a method `into`, in the memory of the block before, to be used before the next block is asked for.
 
     Of a source that is divided among processes, each iterates over its own rows. What a solver sums over the rows it
     then completes by `sum` or `logsumexp`, what it computes per row by `all_rows`: without processes these change
@@ -170,6 +180,7 @@ class CostBlocks:
         m = len(target.labels)
         self.fits = (self.stop - self.start) * m * source.features.dtype.itemsize <= cache_bytes
         self._kept: list[Tensor] = []
+        self._work: Tensor | None = None
         #: What `hf_otw.transport.kernel` keeps of the matrix.
         self.kernel: Any = None
 
@@ -200,10 +211,22 @@ class CostBlocks:
             if k < len(self._kept):
                 yield rows, self._kept[k]
                 continue
-            C = self.cost(self.source.rows(rows), self.target)
             if self.fits:
-                self._kept.append(C)
-            yield rows, C
+                self._kept.append(self.cost(self.source.rows(rows), self.target))
+                yield rows, self._kept[k]
+            else:
+                yield rows, self._computed(rows)
+
+    def _computed(self, rows: slice) -> Tensor:
+        """A block that is not kept, `(rows, m)`."""
+        into = getattr(self.cost, "into", None)
+        if into is None:
+            return self.cost(self.source.rows(rows), self.target)
+        # The system zeroes fresh memory page by page, which takes a third of the product's time.
+        if self._work is None:
+            size = (self.block_rows, len(self.target.labels))
+            self._work = torch.empty(size, dtype=self.dtype, device=self.device)
+        return into(self._work[: rows.stop - rows.start], self.source.rows(rows), self.target)
 
     def sum(self, part: Tensor) -> Tensor:
         """What was summed over this process's rows, over all rows."""
@@ -234,7 +257,7 @@ def label_distance(source: Measure, target: Measure) -> Tensor:
     return torch.cdist(source.label_vectors, target.label_vectors, p=1)
 
 
-def _label_costs(source: Measure, target: Measure, weight: float, plus: float) -> Tensor:
+def _label_costs(source: Measure, target: Measure, weight: float, plus: float, out: Tensor | None = None) -> Tensor:
     """`weight * label_distance + plus`, shape `(n, m)`, in the features' precision."""
     dtype = source.features.dtype
     if source.label_vectors is None or target.label_vectors is None:
@@ -242,8 +265,9 @@ def _label_costs(source: Measure, target: Measure, weight: float, plus: float) -
         if classes <= len(source.labels):  # rows of one class are alike: to copy them is cheaper than to compare
             k = torch.arange(classes, device=target.labels.device)
             table = (k[:, None] != target.labels).to(dtype).mul_(weight).add_(plus)  # (K, m)
-            return table.index_select(0, source.labels)
-    return label_distance(source, target).to(dtype).mul_(weight).add_(plus)
+            return torch.index_select(table, 0, source.labels, out=out)
+    costs = label_distance(source, target).to(dtype).mul_(weight).add_(plus)
+    return costs if out is None else out.copy_(costs)
 
 
 def label_agreement(source: Measure, target: Measure) -> Tensor:

@@ -87,6 +87,27 @@ def test_blocks_are_computed_once_when_they_fit(cache_bytes, calls):
     assert len(count) == calls
 
 
+@pytest.mark.parametrize("cost", [FeatureCost(), CombinedCost(), CombinedCost(0.5, FeatureCost((2, 3)))])
+@pytest.mark.parametrize("sets", [False, True])
+def test_blocks_that_do_not_fit_share_memory(cost, sets):
+    """Kills: fresh memory a block; costs that differ when they are written into memory that is there; the rest of a
+    block before in a shorter block; a few rows that are compared with the columns one by one.
+    """
+    problem = random_problem(width=5)
+    source, target = problem.source, problem.target
+    if sets:
+        vectors = torch.rand(12, 3, dtype=torch.float64)
+        source = source._replace(label_vectors=vectors)
+        target = target._replace(label_vectors=vectors[: len(target.labels)])
+    blocks = CostBlocks(cost, source, target, block_rows=5, cache_bytes=0)
+    expected, places = cost(source, target), set()
+    for _ in range(2):
+        for rows, C in blocks:
+            places.add(C.data_ptr())
+            assert_equal_values(C, expected[rows], atol=1e-12)
+    assert len(places) == 1
+
+
 def test_an_abandoned_pass_leaves_the_blocks_whole():
     problem = random_problem()
     blocks = CostBlocks(problem.cost, problem.source, problem.target, block_rows=5)

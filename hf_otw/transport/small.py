@@ -66,7 +66,7 @@ def _whole(blocks: CostBlocks) -> Tensor:
     """The cost matrix, `(n, m)`. Of rows divided among processes, each solves the whole: the answer must not depend on
     their number.
     """
-    found = [C for _, C in blocks]
+    found = [C if blocks.fits else C.clone() for _, C in blocks]
     if len(found) == 1 and blocks.shard is None:
         return found[0]
     return blocks.gathered(torch.cat([blocks.source.mass.new_zeros(0, len(blocks.target.labels)), *found]))
