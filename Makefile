@@ -119,9 +119,9 @@ docs: .venv/.stamp  ## Build the pages of docs/ into site/
 # ---- Benchmarks of speed -----------------------------------------------------------------------------------------
 # One core: on shared machines ratios are all that can be compared. Results can be measured in parts, and what is there
 # is replaced row by row: `make bench-solvers ARGS='--only 16x10'`, `make bench-step ARGS='--models minilm'`.
-.PHONY: bench-step bench-solvers bench-scale bench-smoke
-bench-step bench-solvers bench-scale bench-smoke: export OMP_NUM_THREADS := 1
-bench-step bench-scale bench-smoke: export HF_HUB_OFFLINE := 1
+.PHONY: bench-step bench-memory bench-solvers bench-scale bench-smoke
+bench-step bench-memory bench-solvers bench-scale bench-smoke: export OMP_NUM_THREADS := 1
+bench-step bench-memory bench-scale bench-smoke: export HF_HUB_OFFLINE := 1
 
 .venv/.benchmarks: .venv/.stamp requirements-benchmarks.txt
 	@$(PIP) install -c constraints.txt -r requirements-benchmarks.txt
@@ -129,6 +129,10 @@ bench-step bench-scale bench-smoke: export HF_HUB_OFFLINE := 1
 
 bench-step: .venv/.stamp  ## Measure what weighting adds to a training step (ARGS=)
 	@$(PYTHON) -m benchmarks.stepping.run $(ARGS)
+	@$(PYTHON) -m benchmarks.performance
+
+bench-memory: .venv/.stamp  ## Measure what a feature memory costs in a step, by how it is kept (ARGS=)
+	@$(PYTHON) -m benchmarks.stepping.memory $(ARGS)
 	@$(PYTHON) -m benchmarks.performance
 
 bench-solvers: .venv/.benchmarks  ## Measure solvers at equal accuracy against POT, OTT-JAX, GeomLoss (ARGS=)
@@ -139,9 +143,10 @@ bench-scale: .venv/.stamp  ## Measure a million examples (ARGS=)
 	@$(PYTHON) -m benchmarks.scaling.run $(ARGS)
 	@$(PYTHON) -m benchmarks.performance
 
-bench-smoke: .venv/.benchmarks  ## Run the three small: fails on a broken benchmark, never on a slow machine
+bench-smoke: .venv/.benchmarks  ## Run them all small: fails on a broken benchmark, never on a slow machine
 	@mkdir -p runs/bench-smoke
 	@$(PYTHON) -m benchmarks.stepping.run --models tiny tiny_vit --examples 24 --repeats 2 --results runs/bench-smoke/step.json
+	@$(PYTHON) -m benchmarks.stepping.memory --examples 64 --steps 3 --results runs/bench-smoke/memory.json
 	@$(PYTHON) -m benchmarks.solving.run --only 16x10 --repeats 2 --results runs/bench-smoke/solvers.json
 	@$(PYTHON) -m benchmarks.scaling.run --rows 3000 --columns 100 --dimensions 16 --repeats 1 \
 		--modes closed_form sinkhorn clean_posterior --folder runs/bench-smoke --results runs/bench-smoke/scale.json

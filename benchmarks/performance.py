@@ -22,6 +22,7 @@ MODE_TITLES = {
     "stock": "stock `Trainer`",
     "uniform": '`weighting="uniform"`',
     "dataset": "transport over the data set, features written in every step",
+    "dataset, mapped": "the same, features in a memory-mapped file",
     "default": "default preset, without its meta term",
     "default, meta term": "default preset, with its meta term (8 examples more a step)",
     "batch": "transport in every batch",
@@ -76,6 +77,19 @@ def memory_table(rows: list[Row]) -> str:
             figures = f"{row['examples']:,} | {row['weighting_bytes']:,} | {row['feature_bytes']:,}"
             lines.append(f"| `{row['model']}` | {title} | {figures} |")
     return "\n".join(lines) if len(lines) > 2 else NOT_RUN
+
+
+def kept_table(rows: list[Row]) -> str:
+    """What a feature memory costs in a step, by how it is kept and the number of processes."""
+    if not rows:
+        return NOT_RUN
+    lines = ["| features | processes | processor, ms a step | clock, ms | bytes a process | examples |"]
+    lines += ["|---|---:|---:|---:|---:|---:|"]
+    for row in sorted(rows, key=lambda row: (row["ranks"], row["feature_memory"])):
+        times = f"{row['weighting_cpu_ms']:.2f} | {row['weighting_ms']:.2f}"
+        sizes = f"{row['feature_bytes']:,} | {row['examples']:,}"
+        lines.append(f"| {row['feature_memory']} | {row['ranks']} | {times} | {sizes} |")
+    return "\n".join(lines)
 
 
 def solver_table(rows: list[Row]) -> str:
@@ -137,6 +151,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "targets": lambda: targets_table(*(read(RESULTS / f"{name}.json") for name in ("step", "solvers", "scale"))),
         "step": lambda: step_table(read(RESULTS / "step.json")),
         "memory": lambda: memory_table(read(RESULTS / "step.json")),
+        "kept": lambda: kept_table(read(RESULTS / "memory.json")),
         "solvers": lambda: solver_table(read(RESULTS / "solvers.json")),
         "scale": lambda: scale_table(read(RESULTS / "scale.json")),
     },

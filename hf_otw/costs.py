@@ -152,8 +152,8 @@ class Standardizer:
 class CostBlocks:
     """The cost matrix as a re-iterable sequence of row blocks, so that `n * m` numbers need not fit in memory.
 
-    Blocks are kept after the first pass when all of them fit in `cache_bytes`, and recomputed in each pass otherwise: of
-    a cost that has a method `into`, in the memory of the block before, to be used before the next block is asked for.
+    Blocks are kept after the first pass when all of them fit in `cache_bytes`, and recomputed in each pass otherwise:
+    those of a cost that has a method `into` in the memory of the block before, to be used before the next is made.
 
     Of a source that is divided among processes, each iterates over its own rows. What a solver sums over the rows it
     then completes by `sum` or `logsumexp`, what it computes per row by `all_rows`: without processes these change

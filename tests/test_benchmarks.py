@@ -17,6 +17,7 @@ from benchmarks.performance import (
     PAGES,
     ROOT,
     fill_page,
+    kept_table,
     memory_table,
     scale_table,
     solver_table,
@@ -29,7 +30,7 @@ from benchmarks.solving import solvers
 from benchmarks.solving.problems import REG, make_problem, relative_error, right_answers
 from benchmarks.solving.run import SIZES, SOLVERS, settings
 from benchmarks.solving.solvers import Solver
-from benchmarks.stepping.modes import MODES, NAMES, build
+from benchmarks.stepping.modes import IN_STEPS, MODES, build
 from benchmarks.stepping.turns import Turns
 from benchmarks.targets import targets_table
 from benchmarks.timing import interleaved, ratio
@@ -85,7 +86,7 @@ def test_ratios_are_taken_turn_by_turn() -> None:
 
 
 def test_every_way_of_training_has_a_title() -> None:
-    assert set(MODE_TITLES) == set(NAMES)
+    assert set(MODE_TITLES) == set(IN_STEPS)
 
 
 class TestSolvers:
@@ -290,8 +291,39 @@ def test_targets_are_judged_by_their_rows() -> None:
         assert line in shown, line
 
 
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_cost_of_keeping_features_is_measured_in_several_processes(tmp_path: Path) -> None:
+    """Kills: processes that do not find each other and train alone, each with all features."""
+    results = tmp_path / "memory.json"
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.stepping.memory",
+        "--ranks",
+        "1",
+        "2",
+        "--kept",
+        "sharded",
+        "replicated",
+    ]
+    subprocess.run([*command, "--examples", "64", "--steps", "2", "--results", str(results)], check=True, cwd=ROOT)
+    found = {(row["feature_memory"], row["ranks"]): row for row in read(results)}
+    assert set(found) == {("replicated", 1), ("replicated", 2), ("sharded", 2)}
+    whole = 64 * 384 * 2
+    assert [row["feature_bytes"] for row in found.values()] == [whole, whole, whole // 2]
+    assert all(row["weighting_cpu_ms"] > 0 for row in found.values())
+    lines = kept_table(read(results)).splitlines()
+    assert [line.split(" | ")[:2] for line in lines[2:]] == [
+        ["| replicated", "1"],
+        ["| replicated", "2"],
+        ["| sharded", "2"],
+    ]
+
+
 def test_results_have_the_fields_that_were_agreed() -> None:
     wanted = {
+        "memory": {"device", "ranks", "feature_memory", "weighting_ms", "weighting_cpu_ms", "feature_bytes"},
         "step": {"model", "device", "mode", "median_ms", "cpu_ms", "peak_memory_mb"},
         "solvers": {"device", "n", "m", "solver", "rel_error", "median_ms"},
         "scale": {"device", "n", "m", "d", "mode", "ranks", "seconds", "matmul_seconds", "peak_rss_gb"},

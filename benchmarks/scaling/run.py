@@ -59,7 +59,7 @@ def measure(options: argparse.Namespace, n: int, mode: str, ranks: int) -> dict[
     command = [sys.executable, "-m", "benchmarks.scaling.worker", "--folder", str(options.folder.resolve())]
     command += ["--sizes", str(n), str(options.columns), str(options.dimensions), "--mode", mode]
     command += ["--repeats", str(options.repeats), "--device", options.device]
-    common = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(ranks)}
+    common = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(ranks)}
     started = [
         subprocess.Popen(
             command, env=common | {"RANK": str(rank)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -73,7 +73,8 @@ def measure(options: argparse.Namespace, n: int, mode: str, ranks: int) -> dict[
     return json.loads(ended[0][0])
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]

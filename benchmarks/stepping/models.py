@@ -59,6 +59,7 @@ SETTINGS = {
     "minilm": Setting(_bert(384, 6, 12), _tokens(64), 32, "MiniLM-size encoder, 32 x 64 tokens"),
     "vit": Setting(_vit(384, 12, 6, 96, 16), _image(96), 32, "ViT-S/16, 32 images of 96 x 96 pixels"),
     "bert_base": Setting(_bert(768, 12, 12), _tokens(128), 64, "BERT-base-size encoder, 64 x 128 tokens"),
+    "wide": Setting(_bert(384, 1, 12), _tokens(4), 32, "one layer of MiniLM's width, 32 x 4 tokens"),
     "tiny": Setting(_bert(32, 1, 2), _tokens(8), 4, "toy encoder, 4 x 8 tokens"),
     "tiny_vit": Setting(_vit(32, 1, 2, 8, 4), _image(8), 4, "toy image model, 4 images of 8 x 8 pixels"),
 }

@@ -20,6 +20,8 @@ WITHOUT_META_TERM = {"meta_loss_coefficient": 0.0}
 MODES: dict[str, dict[str, Any]] = {
     "uniform": {"weighting": "uniform"},
     "dataset": {"weighting": "own_class", **ONCE, **WITHOUT_META_TERM},
+    "dataset, mapped": {"weighting": "own_class", "feature_memory": "mapped", **ONCE, **WITHOUT_META_TERM},
+    "dataset, sharded": {"weighting": "own_class", "feature_memory": "sharded", **ONCE, **WITHOUT_META_TERM},
     "default": {**ONCE, **WITHOUT_META_TERM},
     "default, meta term": {**ONCE},
     "batch": {"weighting": "closed_form", "weight_scope": "batch", **ONCE, **WITHOUT_META_TERM},
@@ -27,6 +29,9 @@ MODES: dict[str, dict[str, Any]] = {
 }
 OTHERS = {"reference": ReferenceTrainer, "l2rw": L2RWTrainer, "meta_weight_net": MetaWeightNetTrainer}
 NAMES = ("stock", *MODES, *OTHERS)
+#: How the feature memory may be kept; the second is for several processes: see `benchmarks.stepping.memory`.
+KEPT = {"replicated": "dataset", "sharded": "dataset, sharded", "mapped": "dataset, mapped"}
+IN_STEPS = tuple(name for name in NAMES if name != KEPT["sharded"])
 #: Attention that can be differentiated twice.
 TWICE = ("l2rw", "meta_weight_net")
 

@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.record import RESULTS, merge, peak_rss_bytes, read
 from benchmarks.stepping.models import SETTINGS
-from benchmarks.stepping.modes import NAMES, build
+from benchmarks.stepping.modes import IN_STEPS, NAMES, build
 from benchmarks.stepping.turns import Turn, Turns
 from benchmarks.timing import ratio
 
@@ -36,7 +36,7 @@ def main() -> None:
     """Measure the models one after the other."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=list(SETTINGS), default=["minilm", "vit"])
-    parser.add_argument("--modes", nargs="+", choices=list(NAMES), default=list(NAMES))
+    parser.add_argument("--modes", nargs="+", choices=list(NAMES), default=list(IN_STEPS))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--repeats", type=int, default=12)
     parser.add_argument("--examples", type=int, default=256)
