@@ -1,14 +1,15 @@
-"""Figures of the weights while they are learned: in TensorBoard, and as PNG files."""
+"""Figures of the weights while they are learned: in the tracker that the trainer reports to, and as PNG files."""
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import TrainerCallback
-from transformers.integrations import TensorBoardCallback
+from transformers import Trainer, TrainerCallback
 
 from hf_otw import drawings
+from hf_otw.trackers import sender_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,9 +20,9 @@ PREFIX = "otw"
 class FigureCallback(TrainerCallback):
     """Draws each class's share of the weight, and the weights inside each class, at the end of every epoch.
 
-    Figures go to TensorBoard where the trainer reports to it (`report_to="tensorboard"`), and to files where a folder
-    is given. Nothing is drawn before the first weights, for tasks with several weights an example, or on other
-    processes than the first.
+    Figures go to the trackers that the trainer reports to, as far as `hf_otw.trackers.TRACKERS` knows how
+    (`report_to="tensorboard"`, `"wandb"`, `"mlflow"`, `"dvclive"`), and to files where a folder is given. Nothing is
+    drawn before the first weights, for tasks with several weights an example, or on other processes than the first.
 
     Args:
         trainer: an `OTWeightedTrainer`, weighted.
@@ -53,9 +54,16 @@ class FigureCallback(TrainerCallback):
 
     def _show(self, name: str, figure: Figure, state: Any) -> None:
         for callback in self.trainer.callback_handler.callbacks:
-            writer = getattr(callback, "tb_writer", None) if isinstance(callback, TensorBoardCallback) else None
-            if writer is not None:
-                writer.add_figure(f"{PREFIX}/{name}", figure, global_step=state.global_step)
+            send = sender_of(callback)
+            if send is not None:
+                send(callback, f"{PREFIX}/{name}", figure, state.global_step)
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
             figure.savefig(self.folder / f"{state.global_step:06}_{name}.png", dpi=drawings.DPI)
+
+
+def takes_figures(trainer: Trainer) -> bool:
+    """Does the trainer report to a tracker that can be sent figures, and is there what draws them?"""
+    if importlib.util.find_spec("matplotlib") is None:
+        return False
+    return any(sender_of(callback) is not None for callback in trainer.callback_handler.callbacks)

@@ -16,7 +16,7 @@ import torch
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback, set_seed
 
 from hf_otw.args import OTWeightedTrainingArguments
-from hf_otw.figure_callback import FigureCallback
+from hf_otw.figure_callback import FigureCallback, takes_figures
 from hf_otw.presets import BASELINES
 from hf_otw.recipe.base import Prepared, Splits
 from hf_otw.recipe.catalogue import Catalogue
@@ -123,7 +123,7 @@ def build_trainer(job: Job, seed: int) -> OTWeightedTrainer:
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-    if trainer.is_weighted and "tensorboard" in args.report_to:
+    if trainer.is_weighted and takes_figures(trainer):
         trainer.add_callback(FigureCallback(trainer))
     for callback in job.callbacks:
         trainer.add_callback(callback)
@@ -158,7 +158,7 @@ def is_metric(key: str) -> bool:
 def collect(job: Job, name: str, runs: list[Run]) -> dict[str, Any]:
     """What the runs gave, and what is needed to repeat them."""
     recipe, prepared = job.recipe, job.prepared
-    per_seed = [
+    per_seed: list[dict[str, Any]] = [
         {
             "seed": run.seed,
             "metrics": {key: value for key, value in run.metrics.items() if not key.startswith("recall/")},
