@@ -16,7 +16,7 @@ FAST   := not slow and not distributed and not browser and not packages
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv data demo recipes test test-fast conformance faults mutation picture docs lint format clean
+.PHONY: help venv data demo recipes test test-fast conformance faults mutation picture docs lint typecheck format clean
 .PHONY: bench-quality bench-fine-tuning bench-quality-smoke audit quality-report
 
 help:  ## List the targets
@@ -152,14 +152,18 @@ bench-smoke: .venv/.benchmarks  ## Run them all small: fails on a broken benchma
 		--modes closed_form sinkhorn clean_posterior --folder runs/bench-smoke --results runs/bench-smoke/scale.json
 # ---- End of the benchmarks of speed ------------------------------------------------------------------------------
 
-lint: .venv/.stamp  ## Check style and formatting
+lint: .venv/.stamp  ## Check style, formatting and types
 	@$(PYTHON) -m ruff check $(LINTED)
 	@$(PYTHON) -m ruff format --check $(LINTED)
+	@$(PYTHON) -m mypy
+
+typecheck: .venv/.stamp  ## Check the types of hf_otw: a minute the first time, seconds from then on
+	@$(PYTHON) -m mypy
 
 format: .venv/.stamp  ## Repair what `make lint` can repair by itself
 	@$(PYTHON) -m ruff check --fix $(LINTED)
 	@$(PYTHON) -m ruff format $(LINTED)
 
 clean:  ## Remove what was built, all runs, and the virtual environment
-	@rm -rf .venv build dist site hf_otw.egg-info runs .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv build dist site hf_otw.egg-info runs .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

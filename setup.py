@@ -62,7 +62,8 @@ EXTRAS_REQUIRE = {
         "setuptools>=77.0.3",
     ],
     "docs": ["mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.26"],
-    "dev": ["ruff>=0.15", "build>=1.2"],
+    # types-PyYAML: PyYAML has no types of its own, and mypy would take everything from it for Any.
+    "dev": ["ruff>=0.15", "mypy>=2.0", "types-PyYAML>=6.0", "build>=1.2"],
 }
 
 setup(

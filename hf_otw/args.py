@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from hf_otw.weighting import WeightModel
 
 
-def _field(help_text: str, default: object = None, choices: object = None) -> object:
-    metadata = {"help": help_text}
+def _field(help_text: str, default: object = None, choices: Iterable[str] | None = None) -> Any:
+    metadata: dict[str, Any] = {"help": help_text}
     if choices is not None:
         metadata["choices"] = list(choices)
     return field(default=default, metadata=metadata)
@@ -189,7 +190,7 @@ class WeightingArguments:
         for name in left_open:
             self._filled[name] = suited[name]
             setattr(self, name, suited[name])
-        look_up(dict.fromkeys(task.losses), self.example_loss, f"example_loss for the task {task.name!r}")
+        look_up(dict.fromkeys(task.losses), str(self.example_loss), f"example_loss for the task {task.name!r}")
         if self.group_column is not None and not task.uses_groups:
             raise ValueError(
                 f"Expected no group_column for the task {task.name!r}, whose labels are the classes, got "
@@ -199,8 +200,9 @@ class WeightingArguments:
         self.check_combination()
 
     def _check(self) -> None:
-        if isinstance(self.feature_module, str):
-            self.feature_module = [self.feature_module]
+        module: Any = self.feature_module  # in Python, one may come without its list
+        if isinstance(module, str):
+            self.feature_module = [module]
         for name, table in (
             ("task", TASKS),
             ("weighting", WEIGHTINGS),
@@ -291,6 +293,7 @@ class OTWeightedTrainingArguments(WeightingArguments, TrainingArguments):
         if uploads and holds and not self.push_example_weights:
             raise ValueError(
                 f"Expected no weights or features of single examples in uploads, but hub_strategy="
-                f"{self.hub_strategy.value!r} uploads checkpoints, which hold them. Set push_example_weights=True if "
-                "that is meant; if not, save_weights_in_checkpoints=False, or hub_strategy='every_save'."
+                f"{HubStrategy(self.hub_strategy).value!r} uploads checkpoints, which hold them. Set "
+                "push_example_weights=True if that is meant; if not, save_weights_in_checkpoints=False, or "
+                "hub_strategy='every_save'."
             )

@@ -35,7 +35,7 @@ class BatchLoss:
         example_loss: ExampleLoss | None,
     ) -> None:
         self.task, self.label_name = task, label_name
-        self._training = example_loss or build_example_loss(options.example_loss, options, label_smoothing)
+        self._training = example_loss or build_example_loss(str(options.example_loss), options, label_smoothing)
         self._evaluation = build_example_loss(task.losses[0], options, label_smoothing)
         self._meta = build_example_loss(task.losses[0], options, 0.0)
 

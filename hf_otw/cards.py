@@ -13,6 +13,7 @@ from hf_otw.args import WeightingArguments
 from hf_otw.learn import WeightsResult
 from hf_otw.model_card import CardData, build_model_card
 from hf_otw.presets import BASELINES
+from hf_otw.required import required
 from hf_otw.summary import METRICS
 from hf_otw.training_data import TrainingData
 
@@ -49,8 +50,8 @@ def card_data(
         given: fields of `CardData` that the caller knows better; None means unknown.
     """
     learned = weighting.weighting not in BASELINES
-    known = {
-        "model_name": args.hub_model_id or Path(args.output_dir).name,
+    known: dict[str, Any] = {
+        "model_name": args.hub_model_id or Path(required(args.output_dir, "output_dir")).name,
         "class_totals": None if weights is None else [float(total) for total in weights.class_totals],
         "ot": last_metrics(state),
         "model_id": args.hub_model_id,
@@ -66,7 +67,8 @@ def card_data(
 
 def save_card(args: TrainingArguments, *known: Any, given: dict[str, Any]) -> None:
     """Write `README.md` into the output folder; the arguments are those of `card_data`."""
-    build_model_card(card_data(args, *known, given=given)).save(Path(args.output_dir) / "README.md")
+    folder = Path(required(args.output_dir, "output_dir"))
+    build_model_card(card_data(args, *known, given=given)).save(folder / "README.md")
 
 
 def last_metrics(state: TrainerState) -> dict[str, list[float]] | None:
@@ -89,7 +91,7 @@ def settings(args: TrainingArguments, weighting: WeightingArguments) -> dict[str
 
 def pipeline_tag(model: nn.Module, task: str) -> str | None:
     """What the Hub calls a model of this task and input; None where it has no pipeline, as for a plain module."""
-    modality = _MODALITIES.get(getattr(model, "main_input_name", None))
+    modality = _MODALITIES.get(getattr(model, "main_input_name", ""))
     if modality == "text" and task in _TEXT_PIPELINES:
         return _TEXT_PIPELINES[task]
     return None if modality is None or task in _TEXT_PIPELINES else f"{modality}-classification"
@@ -98,7 +100,6 @@ def pipeline_tag(model: nn.Module, task: str) -> str | None:
 def card_fields(
     model: nn.Module,
     task: str,
-    *,
     language: str | list[str] | None = None,
     license: str | None = None,
     tags: str | list[str] | None = None,
@@ -127,4 +128,4 @@ def card_fields(
 
 
 def _first(value: str | list[str] | None) -> str | None:
-    return value if isinstance(value, str) or not value else value[0]
+    return next(iter(value), None) if isinstance(value, list) else value

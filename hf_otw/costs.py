@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from hf_otw.types import Cost, Measure, Shard
+
+if TYPE_CHECKING:
+    from hf_otw.stored import StoredFeatures
 
 #: Rows of a block on a CPU, small enough for its caches, and on an accelerator, large enough to fill it.
 BLOCK_ROWS, ACCELERATOR_ROWS = 2048, 65_536
@@ -111,9 +114,8 @@ class Standardizer:
     scale: Tensor
 
     @classmethod
-    def fit(cls, features: Tensor, shard: Shard | None = None) -> Standardizer:
-        """Measure `features`, shape `(n, D)`, or the rows of `shard` of them: in blocks, so that they may be
-        `hf_otw.stored.StoredFeatures`.
+    def fit(cls, features: Tensor | StoredFeatures, shard: Shard | None = None) -> Standardizer:
+        """Measure `features`, shape `(n, D)`, or the rows of `shard` of them, in blocks.
 
         Raises:
             ValueError: features that are not finite, or all equal (no transport can tell such rows apart).
@@ -277,7 +279,7 @@ def label_agreement(source: Measure, target: Measure) -> Tensor:
     return (1 - label_distance(source, target)).clamp_(min=0)
 
 
-def _blocks(features: Tensor) -> Iterator[Tensor]:
+def _blocks(features: Tensor | StoredFeatures) -> Iterator[Tensor]:
     """Row blocks, `(rows, D)`."""
     for start in range(0, len(features), BLOCK_ROWS):
         yield features[start : start + BLOCK_ROWS]

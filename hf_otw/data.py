@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 EXAMPLE_INDEX = "example_index"
 
 
-class IndexedDataset(TorchDataset):
+class IndexedDataset(TorchDataset[dict[str, Any]]):
     """A map-style data set of dictionaries, with each item's row number added.
 
     Args:
@@ -27,7 +27,7 @@ class IndexedDataset(TorchDataset):
         rows: the rows to serve; all by default.
     """
 
-    def __init__(self, dataset: Any, rows: Sequence[int] | None = None) -> None:
+    def __init__(self, dataset: Any, rows: Sequence[int] | np.ndarray | None = None) -> None:
         self.dataset = dataset
         self.rows = list(range(len(dataset))) if rows is None else [int(row) for row in rows]
 

@@ -119,6 +119,7 @@ def build_encoder(
         seams: the other fields of `Encoder`.
     """
     config = getattr(model, "config", None)
-    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    text_config = getattr(config, "get_text_config", None)
+    text = config if text_config is None else text_config()
     heads = find_heads(model, num_outputs, feature_modules)
     return Encoder(HeadInput(heads), task, pad_token_id=getattr(text, "pad_token_id", None), **seams)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,10 +13,12 @@ from hf_otw.costs import CombinedCost, FeatureCost, LabelCost
 from hf_otw.losses import BinaryCrossEntropy, CrossEntropy, ExampleLoss, Focal, LogitAdjusted, SquaredError
 from hf_otw.presets import BASELINES
 from hf_otw.registry import look_up
+from hf_otw.required import required
 from hf_otw.reweighter import Reweighter
 from hf_otw.schedule import Schedule
 from hf_otw.target import TARGET_MASSES, TARGETS
 from hf_otw.transport import OBJECTIVES, BoundedRows, RelaxedRows
+from hf_otw.transport.objectives import Objective
 from hf_otw.types import Cost, Shard
 from hf_otw.weighting import (
     Agreement,
@@ -35,6 +37,7 @@ from hf_otw.weighting import (
     effective_number,
     inverse_frequency,
 )
+from hf_otw.weighting.updates import LogitUpdate
 
 if TYPE_CHECKING:
     from hf_otw.training_data import TrainingData
@@ -89,35 +92,35 @@ def build_weight_model(
         - class_counts: `(K,)`, rows that are trained on.
         - column: `(N,)`, for `weighting="column"`.
     """
-    objective = OBJECTIVES[args.objective]
+    own_lr: dict[str, Any] = {} if args.weight_lr is None else {"lr": args.weight_lr}
     builders: dict[str, Callable[[], WeightModel]] = {
         "uniform": Uniform,
         "inverse_frequency": lambda: inverse_frequency(class_counts),
         "effective_number": lambda: effective_number(class_counts, beta=args.effective_number_beta),
-        "column": lambda: Column(column),
-        "closed_form": lambda: ClosedForm(reg=args.reg, target_ess=args.target_ess),
-        "relaxed_rows": lambda: RowMass(reg=args.reg, rows=RelaxedRows(args.row_rho)),
-        "bounded_rows": lambda: RowMass(reg=args.reg, rows=BoundedRows(args.row_cap)),
-        "own_class": lambda: OwnClassMass(reg=args.reg),
-        "clean_posterior": lambda: CleanPosterior(class_mass=TARGET_MASSES[args.target_mass]),
-        "agreement": lambda: Agreement(reg=args.reg),
+        "column": lambda: Column(required(column, "the weight column")),
+        "closed_form": lambda: ClosedForm(reg=_reg(args), target_ess=args.target_ess),
+        "relaxed_rows": lambda: RowMass(reg=_reg(args), rows=RelaxedRows(args.row_rho)),
+        "bounded_rows": lambda: RowMass(reg=_reg(args), rows=BoundedRows(args.row_cap)),
+        "own_class": lambda: OwnClassMass(reg=_reg(args)),
+        "clean_posterior": lambda: CleanPosterior(class_mass=_class_mass(args)),
+        "agreement": lambda: Agreement(reg=_reg(args)),
         "table": lambda: _table(args, labels, class_counts),
         "net": lambda: WeightNet(
             feature_dim,
-            objective=objective,
-            reg=args.reg,
-            steps=args.weight_steps,
+            objective=_objective(args),
+            reg=_reg(args),
+            steps=_steps(args),
             seed=seed,
-            **({} if args.weight_lr is None else {"lr": args.weight_lr}),
+            **own_lr,
         ),
     }
-    model = look_up(builders, args.weighting, "weighting")()
+    model = look_up(builders, str(args.weighting), "weighting")()
     return KeepClassTotals(model) if args.keep_class_totals and model.needs_transport else model
 
 
 def _table(args: WeightingArguments, labels: Tensor, class_counts: Sequence[int]) -> Table:
-    objective = OBJECTIVES[args.objective]
-    common = {"objective": objective, "reg": args.reg, "steps": args.weight_steps}
+    common: dict[str, Any] = {"objective": _objective(args), "reg": _reg(args), "steps": _steps(args)}
+    update: LogitUpdate | None
     if args.raw_weight_logits:
         init = effective_number(class_counts).class_weight[labels].float()
         update = SoftmaxSGDStep(lr=0.01 if args.weight_lr is None else args.weight_lr)
@@ -164,17 +167,17 @@ def build_reweighter(
         label_vectors=None if data.label_vectors is None else data.label_vectors.to(device),
         rows=data.train_units.to(device),
         num_classes=data.num_classes,
-        class_mass=TARGET_MASSES[args.target_mass],
-        make_target=TARGETS[args.target],
+        class_mass=_class_mass(args),
+        make_target=TARGETS[required(args.target, "target")],
         schedule=schedule,
         feature_dim=feature_dim,
         per_batch=args.weight_scope == "batch",
-        standardize=args.standardize_features,
+        standardize=required(args.standardize_features, "standardize_features"),
         dtype=dtype,
         shard=shard,
         divide_memory=args.feature_memory != "replicated",
         map_memory=args.feature_memory == "mapped",
-        encode_at_solve=args.encode_at_solve,
+        encode_at_solve=required(args.encode_at_solve, "encode_at_solve"),
     )
 
 
@@ -190,4 +193,20 @@ def build_schedule(args: WeightingArguments, max_steps: int, epoch_steps: int) -
     else:
         warmup_steps = round(warmup if warmup >= 1 else warmup * max_steps)
     refresh_steps = epoch_steps if args.weight_refresh_steps is None else args.weight_refresh_steps
-    return Schedule(warmup_steps, refresh_steps, args.weight_smoothing)
+    return Schedule(warmup_steps, refresh_steps, required(args.weight_smoothing, "weight_smoothing"))
+
+
+def _reg(args: WeightingArguments) -> float:
+    return required(args.reg, "reg")
+
+
+def _steps(args: WeightingArguments) -> int:
+    return required(args.weight_steps, "weight_steps")
+
+
+def _objective(args: WeightingArguments) -> Objective:
+    return OBJECTIVES[required(args.objective, "objective")]
+
+
+def _class_mass(args: WeightingArguments) -> Callable[[Tensor], Tensor]:
+    return TARGET_MASSES[required(args.target_mass, "target_mass")]

@@ -49,7 +49,8 @@ def find_heads(
     if paths:
         return [modules[path] for path in paths]
     if num_outputs is None:
-        head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+        output_embeddings = getattr(model, "get_output_embeddings", None)
+        head = None if output_embeddings is None else output_embeddings()
         heads = [] if head is None else [head]
     else:
         heads = [
@@ -91,8 +92,8 @@ class HeadInput:
             module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
         ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
             # The first input, however it is passed.
-            name = None if args else next(iter(kwargs), None)
-            if not args and name is None:
+            name = "" if args else next(iter(kwargs), "")
+            if not args and not name:
                 return None
             z = (args[0] if args else kwargs[name]).detach()
             self._latest[k] = z.flatten(2).mean(dim=2) if isinstance(module, _CHANNELS_FIRST) and z.ndim > 2 else z
@@ -111,8 +112,10 @@ class HeadInput:
         Raises:
             RuntimeError: a head was not called.
         """
-        latest, self._latest = self._latest, [None] * len(self._latest)
-        if any(z is None for z in latest):
+        latest = [z for z in self._latest if z is not None]
+        missing = len(latest) < len(self._latest)
+        self._latest = [None] * len(self._latest)
+        if missing:
             raise RuntimeError(
                 "Expected the forward pass to call the module that features are taken from, but it did not. Set "
                 "`feature_module`."

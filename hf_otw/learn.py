@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -123,9 +123,9 @@ def learn_weights(
     if reg is not None:
         check_reg(reg)
     z, y = _tensors(features, labels, "features", "labels")
-    z_meta, y_meta = _tensors(meta_features, meta_labels, "meta_features", "meta_labels")
-    if z.shape[1] != z_meta.shape[1]:
-        raise ValueError(f"Expected meta_features of width {z.shape[1]}, as features, got {z_meta.shape[1]}.")
+    stored_meta, y_meta = _tensors(meta_features, meta_labels, "meta_features", "meta_labels")
+    if z.shape[1] != stored_meta.shape[1]:
+        raise ValueError(f"Expected meta_features of width {z.shape[1]}, as features, got {stored_meta.shape[1]}.")
     if isinstance(features, np.ndarray) != isinstance(meta_features, np.ndarray):
         raise TypeError(
             f"Expected one kind of array, got {type(features).__name__} and {type(meta_features).__name__}. Convert "
@@ -133,7 +133,7 @@ def learn_weights(
         )
     num_classes = int(max(y.max(), y_meta.max())) + 1
     check_classes(y, y_meta, num_classes)
-    z_meta = z_meta[:].to(z.device, z.dtype)
+    z_meta = stored_meta[:].to(z.device, z.dtype)
     scaler = Standardizer.fit(z)
     if not torch.isfinite(z_meta).all():
         raise ValueError("Expected finite meta_features, but some are NaN or infinite.")
@@ -143,10 +143,11 @@ def learn_weights(
     n = len(y)
     counts = torch.bincount(y, minlength=num_classes).to(z_meta)
     class_mass = look_up(TARGET_MASSES, target_mass, "target_mass")
-    columns = look_up(TARGETS, target, "target")(z_meta, y_meta, class_mass(counts))
+    columns = look_up(TARGETS, target, "target")(z_meta, y_meta, class_mass(counts), None)
     model = _weight_model(weighting, objective, rows, reg, target_ess, n, steps, class_mass)
     ground = _cost(cost, model)
-    source = Measure(z if model.streams else z[:], y, z_meta.new_full((n,), 1 / n))
+    read = cast(Tensor, z) if model.streams else z[:]  # the first: to who reads slices
+    source = Measure(read, y, z_meta.new_full((n,), 1 / n))
     solved = model(torch.arange(n, device=z.device), source, columns, ground)
 
     result = summarise(

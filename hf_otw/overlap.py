@@ -30,7 +30,7 @@ def row_hashes(dataset: Any, like: Any = None) -> np.ndarray | None:
         return None
     table = dataset.with_format("arrow")[:]
     parts = [_hashes(_one_array(table[name])) for name in sorted(names)]
-    return None if any(part is None for part in parts) else _in_order(parts, len(dataset))
+    return _in_order(parts, len(dataset))
 
 
 def count_overlap(dataset: Any, other: Any) -> int:
@@ -79,7 +79,7 @@ def _hashes(column: pa.Array) -> np.ndarray | None:
     if pa.types.is_struct(kind):
         # An image is its bytes, or its path where there are none.
         parts = [_hashes(pc.struct_field(column, k)) for k in range(kind.num_fields)]
-        return None if any(part is None for part in parts) else _in_order(parts, len(column))
+        return _in_order(parts, len(column))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return _list_hashes(column)
     return np.zeros(len(column), dtype=np.uint64) if pa.types.is_null(kind) else None
@@ -97,9 +97,12 @@ def _list_hashes(column: pa.Array) -> np.ndarray | None:
     return sums[ends[1:]] - sums[ends[:-1]] + _mix(lengths.astype(np.uint64))
 
 
-def _in_order(parts: list[np.ndarray], rows: int) -> np.ndarray:
+def _in_order(parts: list[np.ndarray | None], rows: int) -> np.ndarray | None:
+    """One hash of several, shape `(N,)`; None where one of them is missing."""
     out = np.zeros(rows, dtype=np.uint64)
     for part in parts:
+        if part is None:
+            return None
         out = _mix(out) ^ part
     return out
 

@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from hf_otw.costs import Standardizer
 from hf_otw.memory import FeatureMemory
+from hf_otw.required import required
 from hf_otw.schedule import Schedule
 from hf_otw.stored import StoredFeatures
 from hf_otw.target import class_totals, effective_sample_size, effective_sample_size_per_class
@@ -140,7 +142,7 @@ class Reweighter:
         model that needs no transport.
         """
         self.solved_at = step
-        if meta_features is not None:
+        if meta_features is not None and meta_labels is not None:
             self._renew_target(meta_features, meta_labels, meta_vectors)
         if self.per_batch:
             return
@@ -159,12 +161,13 @@ class Reweighter:
     def weights(self, step: int, index: Tensor, features: Tensor | None) -> Tensor:
         """Steps 5 and 6. Shape: index `(B,)`, features `(B, D)` or None; returns `(B,)`, detached."""
         if self.memory is not None and not self.encode_at_solve:
-            self.memory.write(index, features)
+            self.memory.write(index, required(features, "the features of a step"))
         if step < self.schedule.warmup_steps:
             return self.example_weights.new_ones(len(index))
         if not self.per_batch:
             return self.example_weights[index]
-        solved = self._solve(index, self._source(index, features.to(self.dtype)))
+        z = required(features, "the features of a step").to(self.dtype)
+        solved = self._solve(index, self._source(index, z))
         self.example_weights[index] = solved.weights.to(self.example_weights)
         self.statistics = self._statistics(solved, self.labels[index])
         return solved.weights.to(self.example_weights)
@@ -173,9 +176,9 @@ class Reweighter:
         """Everything that a resumed run needs, as tensors, whatever the number of processes. A collective call where
         the memory is divided: the first process gets all of it, on the CPU, the others none of it.
         """
-        state = self._state_without_memory()
-        if self._keeps_memory:
-            state |= {"memory.features": self._whole_memory(), "memory.written": self.memory.written}
+        state, memory = self._state_without_memory(), self._kept_memory
+        if memory is not None:
+            state |= {"memory.features": self._whole(memory), "memory.written": memory.written}
         return {name: value.detach().contiguous() for name, value in state.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -184,10 +187,11 @@ class Reweighter:
         Raises:
             ValueError: a state of another training set or another weighting.
         """
-        shapes = {name: value.shape for name, value in self._state_without_memory().items() if name[:7] != "target."}
-        if self._keeps_memory:
-            shapes["memory.features"] = (len(self.labels), self.memory.features.shape[1])
-            shapes["memory.written"] = self.memory.written.shape
+        memory, known = self._kept_memory, self._state_without_memory()
+        shapes: dict[str, tuple[int, ...]] = {n: value.shape for n, value in known.items() if n[:7] != "target."}
+        if memory is not None:
+            shapes["memory.features"] = (len(self.labels), memory.features.shape[1])
+            shapes["memory.written"] = memory.written.shape
         wrong = [name for name, shape in shapes.items() if name not in state or state[name].shape != shape]
         if wrong:
             raise ValueError(
@@ -195,9 +199,9 @@ class Reweighter:
                 "missing or of another shape. Resume with the data and arguments of the first run, or delete "
                 "otw_state.safetensors to learn the weights anew."
             )
-        if self._keeps_memory:  # first: of a divided memory only a part goes to the device
-            features, held = state["memory.features"], self.memory.held
-            self.memory.features.copy_(features if held is None else features[held.to(features.device)])
+        if memory is not None:  # first: of a divided memory only a part goes to the device
+            features, held = state["memory.features"], memory.held
+            memory.features.copy_(features if held is None else features[held.to(features.device)])
         device = self.labels.device
         state = {name: value.to(device, copy=True) for name, value in state.items() if name != "memory.features"}
         self.weight_model.load_state_dict(
@@ -207,16 +211,18 @@ class Reweighter:
             state[n] for n in ("example_weights", "class_prior", "statistics")
         )
         self.solved_at = int(state["solved_at"])
-        if self._keeps_memory:
-            self.memory.written = state["memory.written"]
+        if memory is not None:
+            memory.written = state["memory.written"]
         if "target.mass" in state:
-            self._target = Measure(*(state.get(f"target.{name}") for name in Measure._fields))
+            features, labels, mass = (state[f"target.{name}"] for name in ("features", "labels", "mass"))
+            self._target = Measure(features, labels, mass, state.get("target.label_vectors"))
         if "scaler.mean" in state:
             self._scaler = Standardizer(state["scaler.mean"], state["scaler.scale"])
 
     @property
-    def _keeps_memory(self) -> bool:
-        return self.memory is not None and not self.encode_at_solve
+    def _kept_memory(self) -> FeatureMemory | None:
+        """What a checkpoint holds of the memory: nothing, where it is filled anew at each solve."""
+        return None if self.encode_at_solve else self.memory
 
     def _state_without_memory(self) -> dict[str, Tensor]:
         state = {f"weight_model.{name}": value for name, value in self.weight_model.state_dict().items()}
@@ -228,10 +234,10 @@ class Reweighter:
             state |= {"scaler.mean": self._scaler.mean, "scaler.scale": self._scaler.scale}
         return state
 
-    def _whole_memory(self) -> Tensor:
-        if self.memory.held is None:
-            return self.memory.features
-        parts = self.shard.collect(self.memory.features)
+    def _whole(self, memory: FeatureMemory) -> Tensor:
+        if memory.held is None or self.shard is None:
+            return memory.features
+        parts = self.shard.collect(memory.features)
         if not len(parts):
             return parts
         whole = parts.new_zeros(len(self.labels), parts.shape[1])
@@ -265,7 +271,7 @@ class Reweighter:
             z = z[:]
         vectors = None if self.label_vectors is None else self.label_vectors[index].to(self.dtype)
         mass = self.example_weights.new_full((len(index),), 1 / len(index))
-        return Measure(z, self.labels[index], mass, vectors, shard)
+        return Measure(cast(Tensor, z), self.labels[index], mass, vectors, shard)  # stored: to who reads slices
 
     def _uniform(self, rows: Tensor) -> Weights:
         one = torch.ones((), device=rows.device)

@@ -14,6 +14,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from hf_otw.encoding import Encoder
+from hf_otw.memory import FeatureMemory
+from hf_otw.required import required
 from hf_otw.reweighter import Reweighter
 from hf_otw.training_data import TrainingData
 
@@ -44,6 +46,9 @@ class WeightingSession:
         self.reweighter, self.data, self.encoder, self.accelerator = reweighter, data, encoder, accelerator
         self.head_only_after_warmup = head_only_after_warmup
         self._micro_step, self._micro_step_of = 0, -1
+        self._sum: Tensor
+        self._count: int
+        self._milliseconds: float
         self._reset_statistics()
 
     def close(self) -> None:
@@ -94,7 +99,8 @@ class WeightingSession:
         """Items of the meta term, another draw in every micro-step of step `step`."""
         self._micro_step = self._micro_step + 1 if step == self._micro_step_of else 0
         self._micro_step_of = step
-        return self.data.meta.sample(size, seed=seed, step=step, micro_step=self._micro_step)
+        meta = required(self.data.meta, "a meta set")
+        return meta.sample(size, seed=seed, step=step, micro_step=self._micro_step)
 
     def take_statistics(self) -> dict[str, float]:
         """Means over the micro-steps since the last call, one device synchronisation; those that are undefined are
@@ -121,14 +127,14 @@ class WeightingSession:
             self.reweighter.refresh(step)
             return
         if self.reweighter.memory is not None:
-            self._fill_memory(model)
-        meta, device = self.data.meta, self.reweighter.labels.device
+            self._fill(self.reweighter.memory, self.encoder, model)
+        meta, device = required(self.data.meta, "a meta set"), self.reweighter.labels.device
         vectors = None if meta.label_vectors is None else meta.label_vectors.to(device)
         self.reweighter.refresh(step, self.encoder(model, meta.dataset), meta.classes.to(device), vectors)
 
-    def _fill_memory(self, model: nn.Module) -> None:
+    def _fill(self, memory: FeatureMemory, encoder: Encoder, model: nn.Module) -> None:
         """Encode the examples that training has not seen yet, or all, a chunk from each process at a time."""
-        memory, processes = self.reweighter.memory, self.accelerator.num_processes
+        processes = self.accelerator.num_processes
         if self.reweighter.encode_at_solve:
             memory.forget()
         missing = self.data.examples_of(memory.missing(self.reweighter.rows))
@@ -138,8 +144,8 @@ class WeightingSession:
         # Equal numbers of forward passes on all processes, which may be collective: the last rows are repeated.
         padded = torch.cat([missing, missing[-1:].expand(share * processes - len(missing))])
         own = padded.view(processes, share)[self.accelerator.process_index]
-        for chunk in own.split(CHUNK_BATCHES * self.encoder.batch_size):
-            features = self.encoder(model, self.data.subset(chunk.tolist()))
+        for chunk in own.split(CHUNK_BATCHES * encoder.batch_size):
+            features = encoder(model, self.data.subset(chunk.tolist()))
             units = self.data.units_of(chunk)
             check_units(len(units), len(features))
             index, features, _ = self._of_all_processes(units, features)

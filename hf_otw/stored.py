@@ -77,4 +77,4 @@ def _give_back(part: np.ndarray) -> None:
     # Of a mapping that may be written to, pages can hold what the file does not. The whole mapping is given back: the
     # system maps more than the pages that were asked for.
     if isinstance(part, np.memmap) and part.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
-        part._mmap.madvise(mmap.MADV_DONTNEED)
+        part._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]  # numpy has no public name for it

@@ -64,7 +64,7 @@ def check_learned_cost(
     """
     named = weight_model is None and options.weighting == "clean_posterior"
     if cost is not None and (named or (weight_model is not None and weight_model.learns_cost)):
-        name = "weighting='clean_posterior'" if named else weight_model.name
+        name = "weighting='clean_posterior'" if weight_model is None else weight_model.name
         raise ValueError(
             f"Expected no cost of your own with {name}, which learns one, got {cost!r}. Leave it out, or set "
             "weighting='agreement'."

@@ -20,7 +20,6 @@ from hf_otw.features import find_heads
 from hf_otw.learn import WeightsResult, summarise
 from hf_otw.losses import ExampleLoss
 from hf_otw.outputs import with_loss
-from hf_otw.reweighter import Reweighter
 from hf_otw.session import WeightingSession
 from hf_otw.shards import shard_of
 from hf_otw.support import check_index, check_learned_cost, check_support
@@ -51,6 +50,10 @@ class OTWeightedTrainer(Trainer):
             what came, what to do.
     """
 
+    # The host declares None for both, which no constructed trainer has, and for the third, which it fills later.
+    model: nn.Module
+    train_dataset: Any
+    _signature_columns: Any
     _tag_names = ("hf_otw", "optimal-transport", "imbalanced-classification")
 
     def __init__(
@@ -104,7 +107,7 @@ class OTWeightedTrainer(Trainer):
             config=getattr(model, "config", None),
             label_names=self.label_names,
             seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
-            needs_meta=self._needs_transport or self.weighting_args.meta_loss_coefficient > 0,
+            needs_meta=self._needs_transport or bool(self.weighting_args.meta_loss_coefficient),
         )
         if self._needs_transport:
             find_heads(model, data.num_outputs, self.weighting_args.feature_module)
@@ -164,18 +167,20 @@ class OTWeightedTrainer(Trainer):
         items = self._task.num_items(labels)
         scale = 1 / items if num_items_in_batch is None else self.accelerator.num_processes / num_items_in_batch
         loss = (weights.to(losses) * losses).sum() * scale
-        if self.weighting_args.meta_loss_coefficient and self._data.meta is not None and session.meta_counts(step):
-            loss = loss + self._meta_loss(model, step) * (items * scale)
+        coefficient = self.weighting_args.meta_loss_coefficient
+        if coefficient and session.data.meta is not None and session.meta_counts(step):
+            loss = loss + coefficient * self._meta_loss(session, model, step) * (items * scale)
         session.after_forward()
         return (loss, with_loss(outputs, loss)) if return_outputs else loss
 
-    def _meta_loss(self, model: nn.Module, step: int) -> Tensor:
-        """Coefficient times the mean loss of a meta batch."""
-        args, size = self.weighting_args, self.weighting_args.meta_batch_size
+    def _meta_loss(self, session: WeightingSession, model: nn.Module, step: int) -> Tensor:
+        """The mean loss of a meta batch."""
+        size = self.weighting_args.meta_batch_size
         if self.args.auto_find_batch_size:  # what is too large for a training batch is too large for a meta batch
             size = min(size or self._train_batch_size, self._train_batch_size)
-        items = self._session.meta_items(size, seed=self.args.seed, step=step)
-        return args.meta_loss_coefficient * self._losses.meta(model, self._prepare_input(self._collate(items)))
+        items = session.meta_items(size, seed=self.args.seed, step=step)
+        batch: Any = self._prepare_input(self._collate(items))
+        return self._losses.meta(model, batch)
 
     # ---- Seams of the host ----------------------------------------------------------------------------------------
 
@@ -192,7 +197,8 @@ class OTWeightedTrainer(Trainer):
         self._tag_model()  # `model_init` has made a new one
         if self._session is not None:
             self._session.close()
-        encoder, widths, dtype = None, (0,), torch.float32
+        encoder, dtype = None, torch.float32
+        widths: tuple[int, ...] = (0,)
         if self._needs_transport:
             encoder = build_encoder(
                 self.accelerator.unwrap_model(self.model, keep_torch_compile=False),
@@ -218,15 +224,11 @@ class OTWeightedTrainer(Trainer):
             cost=self._cost,
         )
         if resume_from_checkpoint is not None:
-            checkpoint.restore(reweighter.load_state_dict, resume_from_checkpoint, self._state_header(reweighter))
+            header = data.state_header(reweighter.weight_model.name)
+            checkpoint.restore(reweighter.load_state_dict, resume_from_checkpoint, header)
         self._session = WeightingSession(
-            reweighter, data, encoder, self.accelerator, head_only_after_warmup=args.head_only_after_warmup
+            reweighter, data, encoder, self.accelerator, head_only_after_warmup=bool(args.head_only_after_warmup)
         )
-
-    def _state_header(self, reweighter: Reweighter) -> dict[str, Any]:
-        data, name = self.training_data, reweighter.weight_model.name
-        digests = {"labels_digest": data.labels_digest, "contents_digest": data.contents_digest}
-        return {"weight_model": name, "num_examples": len(data.labels), **digests}
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
@@ -234,7 +236,7 @@ class OTWeightedTrainer(Trainer):
             reweighter = self._session.reweighter
             state = reweighter.state_dict()  # on all processes: the memory may be divided among them
             if self.args.should_save:
-                checkpoint.save_state(output_dir, state, self._state_header(reweighter))
+                checkpoint.save_state(output_dir, state, self.training_data.state_header(reweighter.weight_model.name))
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor | int | None:
         if not self.is_weighted:
@@ -254,8 +256,7 @@ class OTWeightedTrainer(Trainer):
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         inputs = super()._prepare_inputs(inputs)
         if self.is_weighted and not self.model.training:
-            # Heads take **kwargs: an index that reaches the model in evaluation or prediction would be swallowed in
-            # silence.
+            # Heads take **kwargs: an index that reaches the model in evaluation would be swallowed in silence.
             inputs.pop(EXAMPLE_INDEX, None)
         return inputs
 
@@ -265,30 +266,28 @@ class OTWeightedTrainer(Trainer):
             logs = {**logs, **self._session.take_statistics()}
         super().log(logs, start_time)
 
-    def create_model_card(self, **card: Any) -> None:
+    def create_model_card(self, *positional: Any, **card: Any) -> None:
         """Write `README.md` into `output_dir`: class counts, learned totals, method, metrics and configuration.
 
         Args:
-            card: the arguments of `Trainer.create_model_card`, and `ot`, `plain`, `ot_recall`, `plain_recall` of
-                `hf_otw.model_card.CardData`; the metrics of the latest evaluation by default.
+            positional, card: the arguments of `Trainer.create_model_card`, and `ot`, `plain`, `ot_recall`,
+                `plain_recall` of `hf_otw.model_card.CardData`; the metrics of the latest evaluation by default.
         """
         if not self.is_weighted or self._data is None:
-            super().create_model_card(**card)
+            super().create_model_card(*positional, **card)
         elif self.is_world_process_zero():
-            given = card_fields(self.accelerator.unwrap_model(self.model), self._task.name, **card)
-            save_card(
-                self.args, self.weighting_args, self.state, self._data, self._session and self.weights, given=given
-            )
+            given = card_fields(self.accelerator.unwrap_model(self.model), self._task.name, *positional, **card)
+            weights = self._session and self.weights
+            save_card(self.args, self.weighting_args, self.state, self._data, weights, given=given)
 
     @property
     def _needs_transport(self) -> bool:
-        if self._weight_model is not None:
-            return self._weight_model.needs_transport
-        return self.weighting_args.weighting not in WITHOUT_TRANSPORT
+        own = self._weight_model
+        return self.weighting_args.weighting not in WITHOUT_TRANSPORT if own is None else own.needs_transport
 
     def _tag_model(self) -> None:
-        if hasattr(self.model, "add_model_tags"):
-            self.model.add_model_tags(list(self._tag_names))
+        add_tags = getattr(self.model, "add_model_tags", lambda tags: None)  # a plain module has none
+        add_tags(list(self._tag_names))
 
     def _collate(self, items: list[Any]) -> dict[str, Any]:
         batch = self._get_collator_with_removed_columns(self.data_collator)(items)

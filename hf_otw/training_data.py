@@ -19,6 +19,7 @@ from hf_otw.factory import build_weight_model
 from hf_otw.meta import MetaSet
 from hf_otw.overlap import contents_digest, count_overlap
 from hf_otw.presets import BASELINES
+from hf_otw.required import required
 from hf_otw.target import check_classes
 from hf_otw.tasks import LabelReader, Labels, LabelSource, Task
 from hf_otw.tasks.base import join_rare
@@ -84,7 +85,12 @@ class TrainingData:
         wrapped = isinstance(self.indexed, data_module.IndexedDataset)
         return contents_digest(self.indexed.dataset if wrapped else self.indexed)
 
-    def subset(self, rows: Sequence[int]) -> Any:
+    def state_header(self, weight_model: str) -> dict[str, Any]:
+        """What must be equal when the weights in a checkpoint are loaded; `weight_model` is its name."""
+        digests = {"labels_digest": self.labels_digest, "contents_digest": self.contents_digest}
+        return {"weight_model": weight_model, "num_examples": len(self.labels), **digests}
+
+    def subset(self, rows: Sequence[int] | np.ndarray) -> Any:
         """Rows of the training set as given."""
         return data_module.take_rows(self.indexed, np.asarray(rows))
 
@@ -92,7 +98,7 @@ class TrainingData:
         """Numbers of the units of some examples, in order. Shape: `(B,) -> (U,)`."""
         if self.unit_counts is None:
             return rows
-        first, counts = (values.to(rows.device)[rows] for values in (self._first_unit, self.unit_counts))
+        first, counts = self._first_unit.to(rows.device)[rows], self.unit_counts.to(rows.device)[rows]
         before = counts.cumsum(0) - counts  # units of the examples that stand before
         return torch.arange(int(counts.sum()), device=rows.device) + (first - before).repeat_interleave(counts)
 
@@ -104,7 +110,8 @@ class TrainingData:
 
     @cached_property
     def _first_unit(self) -> Tensor:
-        return self.unit_counts.cumsum(0) - self.unit_counts
+        counts = required(self.unit_counts, "units of each example")
+        return counts.cumsum(0) - counts
 
 
 def prepare_data(

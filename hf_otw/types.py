@@ -64,7 +64,10 @@ class Measure(NamedTuple):
     def rows(self, index: Tensor | slice) -> Measure:
         """Some of the points, with their masses as they are; of a shard, a slice of what it has."""
         vectors = None if self.label_vectors is None else self.label_vectors[index]
-        own = index if self.shard is None else slice(index.start - self.shard.start, index.stop - self.shard.start)
+        own = index
+        if self.shard is not None:
+            assert isinstance(index, slice)
+            own = slice(index.start - self.shard.start, index.stop - self.shard.start)
         return Measure(self.features[own], self.labels[index], self.mass[index], vectors)
 
 

@@ -56,7 +56,7 @@ def weigh(
         ValueError: a class with fewer than two rows and no trusted examples, or see `learn_weights`.
     """
     num_classes = int(labels.max()) + 1
-    if meta_features is not None:
+    if meta_features is not None and meta_labels is not None:
         weights = solve(features, labels, meta_features, meta_labels, weighting)
     else:
         known = torch.from_numpy(labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -15,6 +15,7 @@ from hf_otw.recipe.find import Found, find_recipe
 if TYPE_CHECKING:
     from hf_otw.recipe.run import Job
     from hf_otw.recipe.schema import Recipe
+    from hf_otw.recipe.source import Where
 
 #: What is no option of the command is an argument of the run.
 ANY_ARGUMENT = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -134,7 +135,8 @@ def prepared(
     names = catalogue_for(found.path if found.is_local else None, catalogue)
     output = output_dir or Path("runs") / found.name
     callbacks = [] if quiet else [RichProgress()]
-    return prepare(recipe, output, names, where=source, select=select, callbacks=callbacks)
+    where = cast("Where | None", source)
+    return prepare(recipe, output, names, where=where, select=select, callbacks=callbacks)
 
 
 def finish(

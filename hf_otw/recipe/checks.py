@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import types
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 #: Arguments that the runner sets, and what to write instead.
 RESERVED = {"seed": "`seed:` at the top level", "output_dir": "`--output-dir` on the command line"}
@@ -28,11 +28,16 @@ def build(kind: type, values: Any, where: str) -> Any:
     made = {}
     for name, value in values.items():
         hint, place = hints[name], f"{where}: {name}"
-        made[name] = build(hint, value, place) if dataclasses.is_dataclass(hint) else check_type(value, hint, place)
+        made[name] = build(hint, value, place) if is_section(hint) else check_type(value, hint, place)
     return kind(**made)
 
 
-def is_required(f: dataclasses.Field) -> bool:
+def is_section(hint: Any) -> TypeGuard[type]:
+    """A field whose value is a mapping with keys of its own."""
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
+
+
+def is_required(f: dataclasses.Field[Any]) -> bool:
     """A field without a default."""
     return f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
 

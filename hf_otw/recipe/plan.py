@@ -111,4 +111,5 @@ def feature_width(trainer: OTWeightedTrainer) -> int | None:
     data = trainer.training_data
     heads: list[nn.Module] = find_heads(trainer.model, data.num_outputs, args.feature_module)
     widths = [getattr(head, "in_features", None) for head in heads]
-    return None if None in widths else sum(widths)
+    known = [width for width in widths if width is not None]
+    return sum(known) if len(known) == len(widths) else None

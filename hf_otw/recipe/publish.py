@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 import yaml
 from datasets import ClassLabel
 
@@ -50,7 +51,7 @@ def run_weights(trainer: OTWeightedTrainer) -> dict[str, Any] | None:
     return {
         "index": data.train_rows,
         "labels": [data.class_names[k] for k in labels],
-        "weights": result.weights.double().cpu().numpy(),
+        "weights": torch.as_tensor(result.weights).double().cpu().numpy(),
         "totals": totals,
     }
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from typing import Literal
+from typing import Any, Literal
 
-from datasets import DatasetDict, load_dataset
+from datasets import Dataset, DatasetDict, load_dataset
 
 from hf_otw.recipe.catalogue import Catalogue
 from hf_otw.recipe.schema import SourceConfig
@@ -13,6 +13,8 @@ from hf_otw.recipe.splits import hold_out
 from hf_otw.rows import load_rows, renamed, with_classes
 
 Where = Literal["packaged", "hub", "files"]
+#: Which of several is taken.
+ORDER: tuple[Where, ...] = ("packaged", "files", "hub")
 
 
 def load_raw(source: SourceConfig, catalogue: Catalogue, where: Where | None = None) -> tuple[DatasetDict, Where]:
@@ -29,13 +31,14 @@ def load_raw(source: SourceConfig, catalogue: Catalogue, where: Where | None = N
     Raises:
         ValueError: a source that the recipe does not name, or an unknown one.
     """
-    places = {"packaged": source.packaged, "files": source.files or None, "hub": source.hub}
-    where = where or next((name for name, place in places.items() if place is not None), "packaged")
-    if places[where] is None:
-        raise ValueError(f"Expected `source.{where}` in the recipe, found none. Choose the other with --source.")
-    if where == "packaged":
-        return load_packaged(source.packaged, catalogue), where
-    return (load_files(source) if where == "files" else load_hub(source)), where
+    places: dict[Where, Any] = {"packaged": source.packaged, "files": source.files or None, "hub": source.hub}
+    first = next((name for name in ORDER if places[name] is not None), ORDER[0])
+    chosen = where or first
+    if places[chosen] is None:
+        raise ValueError(f"Expected `source.{chosen}` in the recipe, found none. Choose the other with --source.")
+    if chosen == "packaged":
+        return load_packaged(places[chosen], catalogue), chosen
+    return (load_files(source) if chosen == "files" else load_hub(source)), chosen
 
 
 def load_packaged(name: str, catalogue: Catalogue) -> DatasetDict:
@@ -73,6 +76,6 @@ def load_files(source: SourceConfig) -> DatasetDict:
     return DatasetDict(train=train, test=test)
 
 
-def labelled(splits: dict) -> DatasetDict:
+def labelled(splits: dict[str, Dataset]) -> DatasetDict:
     """Number the classes where rows have a column `label`."""
     return with_classes(splits) if "label" in splits["train"].column_names else DatasetDict(splits)

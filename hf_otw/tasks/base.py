@@ -112,7 +112,7 @@ class Task(ABC):
         """What the sum of a batch's losses is divided by: its examples, or its labelled tokens."""
         return len(labels)
 
-    def pool(self, z: Tensor, labels: Tensor, inputs: Mapping[str, Any], pad_token_id: int | None) -> Tensor:
+    def pool(self, z: Tensor, labels: Tensor | None, inputs: Mapping[str, Any], pad_token_id: int | None) -> Tensor:
         """One feature per unit, shape `(U, D)`, from the head's input `z`."""
         return one_vector(z, inputs, pad_token_id)
 

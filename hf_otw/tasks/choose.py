@@ -95,7 +95,8 @@ def find_task(model: nn.Module, dataset: Any, label_names: Sequence[str], option
 
 
 def _infer(model: nn.Module, dataset: Any, columns: Sequence[str]) -> type[Task]:
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    unwrap = getattr(model, "get_base_model", None)  # of an adapter
+    base = model if unwrap is None else unwrap()
     config, architecture = getattr(base, "config", None), type(base).__name__
     for keys, task in _ARCHITECTURES:
         if architecture in _classes_for(keys):

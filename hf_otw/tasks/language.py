@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from hf_otw.losses import ExampleLoss
+from hf_otw.required import required
 from hf_otw.tasks.base import (
     IGNORED,
     LabelReader,
@@ -52,9 +53,9 @@ class MaskedLM(Task):
         """Tokens that are predicted."""
         return (self._aligned(labels, labels)[1] != IGNORED).sum()
 
-    def pool(self, z: Tensor, labels: Tensor, inputs: Mapping[str, Any], pad_token_id: int | None) -> Tensor:
+    def pool(self, z: Tensor, labels: Tensor | None, inputs: Mapping[str, Any], pad_token_id: int | None) -> Tensor:
         """Mean over the places that predict a token, shape `(B, D)`."""
-        z, targets = self._aligned(z, labels)
+        z, targets = self._aligned(z, required(labels, "the labels of a batch"))
         return mean_over_tokens(z, targets != IGNORED)
 
     def _aligned(self, values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hf_otw.data import read_lists
 from hf_otw.losses import ExampleLoss
+from hf_otw.required import required
 from hf_otw.tasks.base import (
     IGNORED,
     LabelReader,
@@ -33,7 +34,7 @@ class TokenSequences(Task):
     """
 
     name = "token_classification"
-    losses = ("cross_entropy", "focal")
+    losses: ClassVar[tuple[str, ...]] = ("cross_entropy", "focal")
     logits_ndim = 3
     uses_groups = True
 
@@ -66,8 +67,9 @@ class TokenSequences(Task):
         """Labelled tokens."""
         return (labels != IGNORED).sum()
 
-    def pool(self, z: Tensor, labels: Tensor, inputs: Mapping[str, Any], pad_token_id: int | None) -> Tensor:
+    def pool(self, z: Tensor, labels: Tensor | None, inputs: Mapping[str, Any], pad_token_id: int | None) -> Tensor:
         """Mean over the labelled tokens, shape `(B, D)`."""
+        labels = required(labels, "the labels of a batch")
         return mean_over_tokens(_tokens(z, labels), labels != IGNORED)
 
 
@@ -92,8 +94,9 @@ class Tokens(TokenSequences):
         """`(B, T, K), (B, T) -> (U,)`, the labelled tokens in order."""
         return token_losses(example_loss, logits, labels, class_prior)[0]
 
-    def pool(self, z: Tensor, labels: Tensor, inputs: Mapping[str, Any], pad_token_id: int | None) -> Tensor:
+    def pool(self, z: Tensor, labels: Tensor | None, inputs: Mapping[str, Any], pad_token_id: int | None) -> Tensor:
         """The labelled tokens in order, shape `(U, D)`."""
+        labels = required(labels, "the labels of a batch")
         return _tokens(z, labels)[labels != IGNORED]
 
 

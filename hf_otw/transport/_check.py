@@ -50,9 +50,9 @@ def check_finite(values: Tensor, what: str, shard: Shard | None = None) -> Tenso
 def check_none_infinite(bad: Tensor, what: str, shard: Shard | None = None) -> None:
     """Raise a ValueError where this process, or another one of `shard`, has counted numbers that are not finite."""
     # All processes raise, or none: one that goes on alone would wait for the others for ever.
-    bad = int(bad if shard is None else shard.sum(bad))
-    if bad:
+    count = int(bad if shard is None else shard.sum(bad))
+    if count:
         raise ValueError(
-            f"Expected finite {what}, but {bad} numbers are NaN or infinite. Check the inputs, lower the learning "
+            f"Expected finite {what}, but {count} numbers are NaN or infinite. Check the inputs, lower the learning "
             "rate, or train in bfloat16 or float32."
         )

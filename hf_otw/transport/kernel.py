@@ -79,10 +79,11 @@ class Kernel:
         return self._first_pass() if self.blocks.kernel is None else self._next_pass(self.blocks.kernel)
 
     def _first_pass(self) -> Iterator[KernelBlock]:
-        start, rows, m = self.blocks.start, self.blocks.stop - self.blocks.start, len(self.blocks.target.labels)
+        start, count, m = self.blocks.start, self.blocks.stop - self.blocks.start, len(self.blocks.target.labels)
         # In one piece, which is there before what comes and goes: memory would be full of holes else.
-        K = torch.empty(rows if self.fits else 0, m, dtype=self.stored, device=self.blocks.device)
-        kept, complete = [], self.fits
+        K = torch.empty(count if self.fits else 0, m, dtype=self.stored, device=self.blocks.device)
+        kept: list[KernelBlock] = []
+        complete = self.fits
         for rows, C in self.blocks:
             for part, low, usable in self._parts(rows, C):
                 scale, costs = -low / self.reg, C[part.start - rows.start : part.stop - rows.start]
@@ -90,11 +91,11 @@ class Kernel:
                     # It keeps its costs with it: only where the cost matrix is kept anyway.
                     complete = complete and self.blocks.fits
                     block = KernelBlock(part, None, scale, costs)
-                    kept.append(block if complete else None)
+                    kept.append(block)  # of no use unless complete
                     yield block
                     continue
                 store = K[part.start - start : part.stop - start] if self.fits else None
-                work = store if self.fits and self.stored == self.blocks.dtype else self._working(costs)
+                work = self._working(costs) if store is None or self.stored != self.blocks.dtype else store
                 torch.sub(costs, low, out=work).mul_(-1 / self.reg).exp_()
                 if store is not None and work is not store:
                     work.copy_(store.copy_(work))  # this pass sees what the next will see

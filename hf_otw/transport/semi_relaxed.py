@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hf_otw.costs import CostBlocks
+from hf_otw.required import required
 from hf_otw.transport._check import check_problem
 from hf_otw.transport.kernel import Kernel
 from hf_otw.types import TransportResult
@@ -42,6 +43,7 @@ def solve_semi_relaxed(
     marginal_a = torch.empty_like(a)
     for rows, K, log_scale, C in kernel:
         if K is None:
+            C = required(C, "the costs of a block without a kernel")
             marginal_a[rows] = a[rows] * torch.sub(h, C, alpha=1 / reg).logsumexp(dim=1).exp()
         else:
             marginal_a[rows] = a[rows] * torch.mv(K, (h + log_scale).exp())  # (rows, m) @ (m,)
@@ -58,6 +60,7 @@ def column_norms(kernel: Kernel, a: Tensor, b: Tensor) -> Tensor:
     log_norm = torch.full_like(b, -torch.inf)  # (m,)
     for rows, K, log_scale, C in kernel:
         if K is None:
+            C = required(C, "the costs of a block without a kernel")
             part = torch.sub(a[rows].log()[:, None], C, alpha=1 / kernel.reg).logsumexp(dim=0)
         else:
             part = torch.mv(K.T, a[rows]).log_().add_(log_scale)  # (m, rows) @ (rows,)

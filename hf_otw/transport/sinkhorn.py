@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from hf_otw.costs import CostBlocks, label_agreement
+from hf_otw.required import required
 from hf_otw.transport._check import check_problem, check_reg
 from hf_otw.transport.anderson import Anderson
 from hf_otw.transport.kernel import Kernel
@@ -135,6 +136,7 @@ def own_class_mass(blocks: CostBlocks, result: TransportResult, b: Tensor, *, re
     for rows, K, _, C in Kernel(blocks, reg):
         own = label_agreement(blocks.source.rows(rows), blocks.target)  # (rows, m)
         if K is None:
+            C = required(C, "the costs of a block without a kernel")
             share = (torch.sub(h, C, alpha=1 / reg).softmax(dim=1) * own).sum(dim=1)  # rows sum to 1
         else:
             v = (h - h.amax()).exp()  # (m,); a constant makes no difference to shares
@@ -172,6 +174,7 @@ def _pass(kernel: Kernel, a: Tensor, h: Tensor, row_marginal: RowMarginal) -> tu
     v = (h - top).exp()  # (m,)
     for rows, K, log_scale, C in kernel:
         if K is None:
+            C = required(C, "the costs of a block without a kernel")
             log_p = torch.sub(h, C, alpha=1 / reg)  # (m,) - (rows, m)
             largest = log_p.amax(dim=1, keepdim=True)
             p = log_p.sub_(largest).exp_()

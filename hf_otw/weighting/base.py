@@ -38,8 +38,10 @@ class WeightModel(nn.Module, ABC):
         return type(self).__name__
 
     @abstractmethod
-    def forward(self, index: Tensor, source: Measure, target: Measure | None, cost: Cost | None) -> Weights:
+    def forward(self, index: Tensor, source: Measure, target: Measure, cost: Cost) -> Weights:
         """Compute the weights of the given rows.
+
+        A model that does not need transport may get None for `target` and `cost`, and declares them so.
 
         Shape:
             - index: `(n,)`, stable row numbers in the training set.

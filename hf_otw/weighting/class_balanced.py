@@ -23,6 +23,7 @@ class ClassWeighted(WeightModel):
     """
 
     needs_transport = False
+    class_weight: Tensor
 
     def __init__(self, class_weight: Tensor, class_counts: Tensor) -> None:
         super().__init__()

@@ -20,6 +20,7 @@ class Column(WeightModel):
     """
 
     needs_transport = False
+    values: Tensor
 
     def __init__(self, values: Tensor) -> None:
         super().__init__()

@@ -31,6 +31,8 @@ class WeightNet(WeightModel):
         seed: of the initial parameters. The global random state is not touched.
     """
 
+    lr: Tensor
+
     def __init__(
         self,
         feature_dim: int,
@@ -93,7 +95,7 @@ class WeightNet(WeightModel):
     @torch.no_grad()
     def _move(self, gradients: tuple[Tensor, ...], by: float) -> None:
         for parameter, gradient in zip(self.parameters(), gradients, strict=True):
-            parameter += by * gradient
+            parameter.add_(by * gradient)
 
 
 def _gathered(source: Measure, own: Tensor) -> Tensor:

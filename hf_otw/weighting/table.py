@@ -31,6 +31,9 @@ class Table(WeightModel):
             softmax. The mean is then what `init` made it.
     """
 
+    lr: Tensor
+    logits: Tensor
+
     def __init__(
         self,
         num_examples: int,
