@@ -1,7 +1,7 @@
 """A Hub on loopback: enough of its protocol for the real client to upload, commit, branch and download.
 
 What it refuses is what the real one refuses: writing without a token, reading a private repo without one, metadata of
-a card that do not parse, a revision or a file that is not there.
+a card that do not parse or break its rules, a revision or a file that is not there.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import yaml
+
+from tests.card_rules import problems
 
 TOKEN, USER = "hf_secretoftest", "ada"
 
@@ -127,9 +129,8 @@ class Handler(BaseHTTPRequestHandler):
             found = yaml.safe_load(head.group(1)) if head else None
         except yaml.YAMLError as error:
             return self.answer(400, {"errors": [{"message": str(error)}]})
-        if not isinstance(found, dict):
-            return self.answer(400, {"errors": [{"message": "no metadata"}]})
-        return self.answer(200, {"errors": [], "warnings": []})
+        errors = [{"message": problem} for problem in problems(found)]
+        return self.answer(400 if errors else 200, {"errors": errors, "warnings": []})
 
     def preupload(self, body: bytes, repo: str, revision: str) -> None:
         if not self.may_write:
