@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import doctest
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -173,6 +175,33 @@ def test_evaluate_combine_takes_the_paths() -> None:
     recalls = scores.pop("per_class_recall")
     assert scores == pytest.approx({name: value for name, value in SCORES.items() if name != "accuracy"})
     assert recalls == {name.removeprefix("recall/"): value for name, value in RECALLS.items()}
+
+
+PUBLISHED = """
+import json, sys
+sys.modules["hf_otw"] = None  # an import of it fails: who loads a Space does not have it
+import evaluate
+metrics = evaluate.combine([evaluate.load(folder) for folder in sys.argv[1:]])
+print(json.dumps(metrics.compute(predictions=%r, references=%r, class_counts=%r)))
+"""
+
+
+def test_a_published_metric_stands_alone(tmp_path: Path) -> None:
+    """Kills: a metric that needs the package, or a file beside its folder: uploaded as a Space it would not load."""
+    folders = []
+    for name in METRIC_NAMES:
+        folders.append(shutil.copytree(Path(metric_path(name)).parent, tmp_path / "spaces" / name))
+        (folders[-1] / "README.md").write_text("---\nsdk: static\ntags: [evaluate, metric]\n---\n")
+    code = PUBLISHED % (PREDICTIONS, REFERENCES, COUNTS)
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": ""}
+    command = [sys.executable, "-c", code, *map(str, folders)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert {name: found[name] for name in ("balanced_accuracy", "macro_f1", *SHOTS)} == pytest.approx(
+        {name: score for name, score in SCORES.items() if name != "accuracy"}
+    )
+    assert found["per_class_recall"] == pytest.approx(list(RECALLS.values()))
 
 
 def test_load_metric_shares_no_file_with_other_processes(tmp_path: Path) -> None:
