@@ -123,8 +123,13 @@ def renamed(rows: Dataset, columns: Mapping[str, str]) -> Dataset:
     return rows.rename_columns({theirs: ours for theirs, ours in columns.items() if theirs != ours})
 
 
-def with_classes(splits: Mapping[str, Dataset], column: str = LABEL) -> DatasetDict:
+def with_classes(splits: Mapping[str, Dataset], column: str = LABEL, *, called: str | None = None) -> DatasetDict:
     """Make a column of words or numbers the classes: numbered by their names, the same in all splits.
+
+    Args:
+        splits: name -> rows.
+        column: of the classes.
+        called: what the user calls that column, where it was renamed.
 
     Raises:
         ValueError: no such column, values missing, fractions, or a class that only later splits have.
@@ -142,8 +147,8 @@ def with_classes(splits: Mapping[str, Dataset], column: str = LABEL) -> DatasetD
         if any(value is None or isinstance(value, (float, list, dict)) for value in found):
             wrong = next(value for value in found if value is None or isinstance(value, (float, list, dict)))
             raise ValueError(
-                f"Expected one class a row, a word or a whole number, in the column {column!r} of {name}, got "
-                f"{wrong!r}. Fill in or drop such rows."
+                f"Expected one class a row, a word or a whole number, in the column {called or column!r} of {name}, "
+                f"got {wrong!r}. Fill in or drop such rows."
             )
     classes = sorted(set(next(iter(values.values()))), key=lambda value: (isinstance(value, str), value))
     number = {value: k for k, value in enumerate(classes)}

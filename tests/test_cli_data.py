@@ -245,3 +245,15 @@ def test_the_audit_opens_in_a_browser(texts, tmp_path: Path, capsys) -> None:
     dom, console = browse(html, tmp_path / "profile")
     assert console == []
     assert dom.count('<li class="row">') >= 5
+
+
+def test_messages_call_columns_as_the_file_does(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Kills: the name that the label's column has inside, which is in nobody's file."""
+    (tmp_path / "a.csv").write_text("words,stars\nx,0.5\ny,1.5\n", encoding="utf-8")
+    done = hf_otw(capsys, "weights", str(tmp_path / "a.csv"), "--label", "stars")
+    assert done.code == 1
+    assert "in the column 'stars' of the rows, got 0.5" in done.err
+    (tmp_path / "b.csv").write_text("words,stars\nx,0\ny,1\n", encoding="utf-8")
+    done = hf_otw(capsys, "weights", str(tmp_path / "b.csv"), "--label", "stars", "--text", "word")
+    assert done.code == 1
+    assert "Expected a column 'word', got ['words']" in done.err

@@ -139,6 +139,15 @@ def test_extends_goes_one_level(tmp_path: Path) -> None:
         load_recipe(recipe(tmp_path, "extends: base.yaml"))
 
 
+def test_a_file_that_is_no_yaml_is_told_with_its_line(tmp_path: Path) -> None:
+    """Kills: an exception of the parser's own kind, which the command line would show as a traceback."""
+    (tmp_path / "bad.yaml").write_text("shows: x\nsource: {packaged: digits\n", encoding="utf-8")
+    with pytest.raises(
+        ValueError, match=r"Expected YAML in .*bad\.yaml, got what does not parse: .* line 2, column 9"
+    ):
+        load_recipe(tmp_path / "bad.yaml")
+
+
 def test_merging_changes_neither_side() -> None:
     base, top = {"a": {"b": [1]}, "c": 1}, {"a": {"d": 2}, "c": {"e": 3}}
     merged = merge(base, top)

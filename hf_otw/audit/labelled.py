@@ -91,7 +91,7 @@ def load_labelled(
     splits = {"the rows": rows}
     if meta is not None:
         splits["the meta set"] = numbered(load_rows(meta, split), columns.label)
-    classed = with_classes(splits, LABEL)
+    classed = with_classes(splits, LABEL, called=columns.label)
     rows = classed["the rows"]
     names = rows.features[LABEL].names
     if len(names) < 2:
@@ -122,9 +122,9 @@ def find_column(rows: Dataset, columns: Columns) -> tuple[str, str]:
         raise ValueError(f"Expected one of --text, --image and --features, got {dict(told)}. Choose one.")
     if told:
         if told[0][1] not in rows.column_names:
-            raise ValueError(f"Expected a column {told[0][1]!r}, got {rows.column_names}. Name one of them.")
+            raise ValueError(f"Expected a column {told[0][1]!r}, got {others_of(rows)}. Name one of them.")
         return told[0]
-    others = {name: feature for name, feature in rows.features.items() if name != LABEL}
+    others = {name: rows.features[name] for name in others_of(rows)}
     numbers = [name for name, feature in others.items() if isinstance(feature, List)]
     pictures = [name for name, feature in others.items() if isinstance(feature, Image)]
     words = [
@@ -136,9 +136,14 @@ def find_column(rows: Dataset, columns: Columns) -> tuple[str, str]:
         if len(names) == 1:
             return kind, names[0]
     raise ValueError(
-        f"Expected one column of texts, pictures or lists of numbers, got {rows.column_names}. Name it with --text, "
+        f"Expected one column of texts, pictures or lists of numbers, got {others_of(rows)}. Name it with --text, "
         "--image or --features."
     )
+
+
+def others_of(rows: Dataset) -> list[str]:
+    """Columns beside the label's."""
+    return [name for name in rows.column_names if name != LABEL]
 
 
 def check_rows(parts: Sequence[Dataset], kind: str, column: str) -> None:

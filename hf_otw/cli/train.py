@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -67,6 +68,8 @@ def train(
         raise typer.BadParameter("Expected --launch with --processes, such as --launch ddp.")
     if push is not None:
         check_repo(push)
+    if output_dir is not None and output_dir.exists() and not output_dir.is_dir():
+        raise typer.BadParameter(f"Expected a folder for --output-dir, got the file {output_dir}. Name another.")
     changes = overrides(context.args)
     found = find_recipe(config, revision)
     recipe = read(found, changes)
@@ -90,7 +93,9 @@ def overrides(tokens: Sequence[str]) -> list[str]:
         name, equals, value = token[2:].partition("=")
         if not equals:
             if not rest or rest[0].startswith("--"):
-                raise typer.BadParameter(f"Expected a value after --{name}, such as --{name} true. Add it.")
+                near = difflib.get_close_matches(name, OWN, n=1)
+                remedy = f"Did you mean --{near[0]}?" if near else "Add it."
+                raise typer.BadParameter(f"Expected a value after --{name}, such as --{name} true. {remedy}")
             value = rest.pop(0)
         name = name.replace("-", "_")
         found.append(f"{name if '.' in name or name in TOP else f'arguments.{name}'}={value}")

@@ -117,7 +117,7 @@ def catalogue_for(recipe: str | Path | None = None, module: str | None = None) -
     from hf_otw.recipe.built_in import built_in
 
     if module is not None:
-        found = import_from(Path.cwd(), module)
+        found = import_named(module)
     else:
         folder = None if recipe is None else folder_of(Path(recipe))
         if folder is None:
@@ -130,6 +130,23 @@ def folder_of(recipe: Path) -> Path | None:
     """The folder of recipes that a recipe lies in, where it is one with a catalogue."""
     parents = recipe.resolve().parents
     return parents[2] if len(parents) > 2 and (parents[2] / f"{MODULE}.py").is_file() else None
+
+
+def import_named(module: str) -> Any:
+    """Import the module of a catalogue that the user names.
+
+    Raises:
+        ImportError: there is none of that name. What is missing inside of it is told as it is.
+    """
+    try:
+        return import_from(Path.cwd(), module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise ImportError(
+            f"Expected --catalogue to name a module, from here or installed, such as recipes.catalogue, got "
+            f"{module!r}: there is no {error.name}. Check the name and the folder that you are in."
+        ) from error
 
 
 def import_from(place: Path, module: str) -> Any:

@@ -69,10 +69,10 @@ def check_type(value: Any, hint: Any, where: str) -> Any:
     """Return the value, or raise a ValueError where it is not of the type that the field declares."""
     if not fits(value, hint):
         wanted = getattr(hint, "__name__", None) if get_origin(hint) is None else str(hint).replace("typing.", "")
-        raise ValueError(
-            f"Expected {wanted or hint} at {where}, got {value!r} ({type(value).__name__}). Change the value (a word "
-            'such as "no" needs quotes in YAML).'
-        )
+        remedy = 'Change the value (a word such as "no" needs quotes in YAML).'
+        if not isinstance(value, list) and fits([value], hint):
+            remedy = f"Write a list: [{value}]."
+        raise ValueError(f"Expected {wanted or hint} at {where}, got {value!r} ({type(value).__name__}). {remedy}")
     return value
 
 

@@ -82,10 +82,26 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read the mapping of one file."""
     if not path.is_file():
         raise ValueError(f"Expected a recipe at {path}, found no file. The recipes are recipes/*/*/*.yaml.")
-    found = yaml.load(path.read_text(encoding="utf-8"), Loader)
+    found = parse(path.read_text(encoding="utf-8"), str(path))
     if not isinstance(found, dict):
         raise ValueError(f"Expected a mapping in {path}, got {type(found).__name__}. Begin with `shows: ...`.")
     return found
+
+
+def parse(text: str, where: str) -> Any:
+    """What a text in YAML holds.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return yaml.load(text, Loader)
+    except yaml.YAMLError as error:
+        told = " ".join(str(error).replace('in "<unicode string>", ', "").split())
+        raise ValueError(
+            f"Expected YAML in {where}, got what does not parse: {told}. Close what is open there, or put quotes "
+            "around the text."
+        ) from error
 
 
 def check_base(base: Any, path: Path) -> str:
@@ -109,7 +125,7 @@ def parse_override(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not all(key.split(".")):
         raise ValueError(f"Expected an override like arguments.max_steps=10, got {text!r}.")
-    found: Any = yaml.load(value, Loader)
+    found = parse(value, f"the value of {key}")
     for part in reversed(key.split(".")):
         found = {part: found}
     return found
