@@ -74,7 +74,14 @@ def load_rows(place: str, split: str = "train", config: str | None = None) -> Da
         return one_split(load_from_disk(str(path)) if saved else load_images(path), split, place)
     if path.suffix in READERS or place.count("/") > 1 or place.startswith((".", "/", "~")):
         raise FileNotFoundError(f"Expected a file or folder at {place}, found none. Check the path.")
-    return one_split(load_dataset(place, config), split, place)
+    try:
+        found = load_dataset(place, config)
+    except (ConnectionError, FileNotFoundError) as error:
+        raise FileNotFoundError(
+            f"Expected a file, a folder, or a data set of the Hub at {place!r}; there is no such file or folder, and: "
+            f"{error}. Check the path, or the name and the network."
+        ) from error
+    return one_split(found, split, place)
 
 
 def load_file(path: Path) -> Dataset:

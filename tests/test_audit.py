@@ -164,10 +164,18 @@ def test_the_recommendation_says_how_sure_it_is() -> None:
     assert worse.recommendation().startswith("Stay with cross-entropy")
 
 
-@pytest.mark.parametrize("bad", [{"repeats": 1}, {"metric": "auc"}, {"few": True}])
-def test_comparisons_that_say_nothing_are_refused(bad: dict) -> None:
-    features, labels = blobs((30, 4) if bad.pop("few", False) else (30, 30))
-    with pytest.raises(ValueError, match="Expected 5 rows or more of each class"):
+@pytest.mark.parametrize(
+    ("bad", "sizes", "message"),
+    [
+        ({"repeats": 1}, (30, 30), "Expected 2 repeats or more, .* got 1"),
+        ({"metric": "balanced"}, (30, 30), "Expected metric to be one of .*Did you mean `balanced_accuracy`"),
+        ({}, (30, 4), "Expected 5 rows or more of each class, got 4 of class 1"),
+    ],
+)
+def test_comparisons_that_say_nothing_are_refused(bad: dict, sizes: tuple[int, int], message: str) -> None:
+    """Kills: advice that is about another mistake than the one that was made."""
+    features, labels = blobs(sizes)
+    with pytest.raises(ValueError, match=message):
         compare(features, labels, **bad)
 
 

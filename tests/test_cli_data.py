@@ -257,3 +257,13 @@ def test_messages_call_columns_as_the_file_does(tmp_path: Path, capsys: pytest.C
     done = hf_otw(capsys, "weights", str(tmp_path / "b.csv"), "--label", "stars", "--text", "word")
     assert done.code == 1
     assert "Expected a column 'word', got ['words']" in done.err
+
+
+def test_a_folder_that_is_not_there_is_said_to_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Kills: a message about the Hub alone to who mistyped a path."""
+    monkeypatch.chdir(tmp_path)
+    done = hf_otw(capsys, "audit", "pets")
+    assert done.code == 1
+    assert "there is no such file or folder" in done.err

@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from hf_otw.audit.heads import fit_head, predict
 from hf_otw.audit.weigh import weigh
+from hf_otw.registry import look_up
 from hf_otw.target import square_root_mass
 from hf_otw.weighting import CleanPosterior
 
@@ -133,10 +134,13 @@ def compare(
         ValueError: too few rows of a class, too few repeats, or an unknown metric.
     """
     num_classes, counts = int(labels.max()) + 1, np.bincount(labels)
-    if counts.min() < 5 or repeats < 2 or metric not in METRICS:
+    look_up(METRICS, metric, "metric")
+    if repeats < 2:
+        raise ValueError(f"Expected 2 repeats or more, for an error of the mean, got {repeats}. 10 is usual.")
+    if counts.min() < 5:
         raise ValueError(
-            f"Expected 5 rows or more of each class, 2 repeats or more, and one of {', '.join(METRICS)}; got "
-            f"{counts.min()}, {repeats} and {metric!r}. Drop or merge small classes."
+            f"Expected 5 rows or more of each class, got {counts.min()} of class {counts.argmin()}. Drop or merge "
+            "small classes."
         )
     splits = StratifiedShuffleSplit(repeats, test_size=TEST_SHARE, random_state=seed).split(features, labels)
     scores: dict[str, list[float]] = {name: [] for name in METHODS}
