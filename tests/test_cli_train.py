@@ -337,8 +337,9 @@ def test_a_written_recipe_reads_back_as_the_same(tmp_path: Path) -> None:
 @pytest.mark.distributed
 def test_two_launched_processes_make_one_run(tmp_path: Path) -> None:
     """Kills: two processes that write or print twice, and a launch that ends in one process."""
-    page = (ROOT / "docs" / "tutorials" / "processes.md").read_text(encoding="utf-8")
-    command = re.search(r"test:console:distributed -->\n```console\n\$ hf-otw (.*)\n", page).group(1)
+    pages = [ROOT / "docs" / "tutorials" / "processes.md", ROOT / "README.md"]
+    shown = r"test:console:distributed -->\n```console\n\$ hf-otw (.*)\n"
+    (command,) = {re.search(shown, page.read_text(encoding="utf-8")).group(1) for page in pages}
     done = hf_otw_process(*command.split(), *QUICK, cwd=tmp_path)
     assert done.code == 0, done.err[-3000:]
     results = results_of(tmp_path / "runs/digits")
