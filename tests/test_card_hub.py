@@ -47,7 +47,7 @@ def test_the_card_of_a_run_line_for_line(
     """Kills: a part of the card that a run no longer fills, or fills with something else."""
     monkeypatch.chdir(tmp_path)
     quick = ("--max_steps", "20", "--use_cpu", "true")
-    for command in (("digits-plain",), ("digits", "--baseline", "runs/digits-plain")):
+    for command in (("digits-plain",), ("digits", "--baseline", "runs/digits-plain", "--license", "mit")):
         done = hf_otw(capsys, "train", *command, *quick)
         assert done.code == 0, done.err
     card = ModelCard.load(tmp_path / "runs" / "digits" / "model" / "README.md")

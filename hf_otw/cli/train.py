@@ -25,7 +25,7 @@ EPILOG = (
     "`hf-otw train user/name --launch ddp --processes 4`."
 )
 #: Keys of a recipe that need no dot on the command line; others without one are training arguments.
-TOP = ("seed", "shows")
+TOP = ("seed", "shows", "license")
 OWN = (
     *("output-dir", "seeds", "source", "select", "dry-run", "launch", "processes", "baseline", "push", "private"),
     *("push-weights", "revision", "catalogue"),

@@ -112,6 +112,7 @@ def card(
         "dataset": name,
         "dataset_args": "held-out rows" if job.select else "test",
         "tasks": "tabular-classification" if "features" in job.prepared.splits.train.column_names else None,
+        "license": job.recipe.license,
         "model_id": repo,
         "recipe": text,
         "ot": per_metric(results),

@@ -64,6 +64,8 @@ class Recipe:
     Attributes:
         shows: what the recipe is for, in one sentence.
         needs: what it takes beyond a CPU and the packaged data.
+        license: of the trained model, an id of the Hub such as `apache-2.0`, for its card. Which it may have depends
+            on the base model and the data, so that nothing is assumed.
     """
 
     shows: str
@@ -73,10 +75,13 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
     seed: int = 0
     needs: list[Literal["accelerator", "download"]] = field(default_factory=list)
+    license: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain containers, defaults included: what results record. `files`, which came later, only where used."""
+        """Plain containers, defaults included: what results record. Keys that came later, only where they are used."""
         found = dataclasses.asdict(self)
         if not found["source"]["files"]:
             del found["source"]["files"]
+        if found["license"] is None:
+            del found["license"]
         return found
