@@ -87,7 +87,8 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture
 def offline(pretrained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the pages speak of, and stand-ins for what they would download."""
-    for place in ("hf_otw.args", "hf_otw.recipe.run"):
+    # In this order: imported when the other is replaced already, the second would keep the replacement for ever.
+    for place in ("hf_otw.recipe.run", "hf_otw.args"):
         monkeypatch.setattr(f"{place}.OTWeightedTrainingArguments", Quick)
     kinds = ("AutoTokenizer", "AutoModel", "AutoModelForSequenceClassification", "AutoImageProcessor")
     for name in (*kinds, "AutoModelForImageClassification"):
