@@ -17,7 +17,7 @@ FAST   := not slow and not distributed and not browser and not packages
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv data demo recipes test test-fast conformance faults mutation picture docs lint typecheck format clean
-.PHONY: bench-quality bench-fine-tuning bench-quality-smoke audit quality-report
+.PHONY: test-trackers bench-quality bench-fine-tuning bench-quality-smoke audit quality-report
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -54,10 +54,10 @@ data/.stamp: .venv/.stamp requirements-recipes.txt recipes/fetch.py
 # The demo and the tests use packaged data only: a look at the hub would be a mistake, and is an error.
 # Tokenizers that have their own threads warn when a data loader forks.
 QUALITY := bench-quality bench-fine-tuning bench-quality-smoke audit
-demo recipes test test-fast $(QUALITY): export HF_HUB_OFFLINE := 1
-demo recipes test test-fast $(QUALITY): export TOKENIZERS_PARALLELISM := false
+demo recipes test test-fast test-trackers $(QUALITY): export HF_HUB_OFFLINE := 1
+demo recipes test test-fast test-trackers $(QUALITY): export TOKENIZERS_PARALLELISM := false
 # One thread a test process: as many processes as cores already run.
-test test-fast $(QUALITY): export OMP_NUM_THREADS := 1
+test test-fast test-trackers $(QUALITY): export OMP_NUM_THREADS := 1
 
 demo: .venv/.stamp  ## Train on real data with and without weights and write a report (SEEDS=1) to runs/demo
 	@$(PYTHON) -m recipes.demo --seeds $(SEEDS) --output-dir runs/demo
@@ -72,6 +72,11 @@ test: .venv/.stamp  ## Run all tests (WORKERS=2 ARGS=)
 
 test-fast: .venv/.stamp  ## Run the tests that need neither time nor several processes, in under a minute
 	@$(PYTHON) -m pytest -q -n $(WORKERS) --dist loadfile -m '$(FAST)' $(ARGS)
+
+# In an environment without them these tests are skipped.
+test-trackers: .venv/.stamp  ## Send figures to the real clients of W&B, MLflow and DVCLive, without network
+	@$(PIP) install -c constraints.txt -r requirements-trackers.txt
+	@$(PYTHON) -m pytest -q tests/test_trackers.py
 
 # The checkout of transformers is the user's, near the installed release: see tests/conformance/README.md.
 conformance: .venv/.stamp  ## Run transformers' own tests of the Trainer on OTWeightedTrainer (TRANSFORMERS=path ARGS=)
