@@ -122,23 +122,24 @@ class Standardizer:
         """
         n = len(features) if shard is None else shard.num_rows
         total = (lambda part: part) if shard is None else shard.sum
-        first = features[:0]
+        first = features[:BLOCK_ROWS]
         sums, squares = (first.new_zeros(first.shape[1], dtype=torch.float64) for _ in range(2))
-        largest = first.new_zeros(first.shape[1])
+        # One pass: about a point near the mean, as sums of squares about 0 lose what makes them differ.
+        centre = first.sum(dim=0) / max(len(first), 1)
         for x in _blocks(features):
-            sums += x.sum(dim=0)
-            largest = torch.maximum(largest, torch.maximum(x.amax(dim=0), -x.amin(dim=0)))
-        sums = total(sums)
-        if not sums.isfinite().all():  # on all processes: either all look closer, or none
+            apart = x - centre
+            sums += apart.sum(dim=0)
+            squares += apart.square_().sum(dim=0)
+        centre = centre.double()
+        mean = total(sums + len(features) * centre) / n
+        if not mean.isfinite().all():  # on all processes: either all look closer, or none
             bad = sum(((~torch.isfinite(x)).any(dim=1).sum() for x in _blocks(features)), torch.zeros_like(sums[0]))
             _refuse_infinite(int(total(bad)), n)
-        mean = sums / n
-        for x in _blocks(features):
-            squares += (x - mean.to(x)).square_().sum(dim=0)
-        mean, std = mean.to(first), (total(squares) / n).sqrt().to(first)
-        # Rounding noise of a constant column is not a signal.
-        tolerance = 1e-6 * (largest if shard is None else shard.amax(largest))
-        varies = std > tolerance
+        off = centre - mean
+        squares += (2 * sums + len(features) * off) * off  # about the mean
+        std = (total(squares) / n).clamp_(min=0).sqrt_()
+        varies = std > 1e-6 * mean.abs()  # rounding noise of a constant column is not a signal
+        mean, std = mean.to(first), std.to(first)
         if not varies.any():
             raise ValueError(
                 f"Expected features that differ between examples, but all {n} rows are equal. Check that "

@@ -96,7 +96,7 @@ class Kernel:
                     continue
                 store = K[part.start - start : part.stop - start] if self.fits else None
                 work = self._working(costs) if store is None or self.stored != self.blocks.dtype else store
-                torch.sub(costs, low, out=work).mul_(-1 / self.reg).exp_()
+                torch.sub(costs.new_tensor(low / self.reg), costs, alpha=1 / self.reg, out=work).exp_()
                 if store is not None and work is not store:
                     work.copy_(store.copy_(work))  # this pass sees what the next will see
                 kept.append(KernelBlock(part, None, scale, None))
