@@ -37,7 +37,8 @@ def example_problem(dtype: torch.dtype = torch.float32) -> tuple[Measure, Measur
 
 
 def check_cost(cost: Cost) -> None:
-    """Check a ground cost: shape, range, determinism, and that each row's costs depend on that row alone.
+    """Check a ground cost: shape, range, determinism, and that each row's costs depend on that row alone; and that
+    `into`, if there is one, writes the same costs.
 
     Raises:
         AssertionError: a broken promise of `hf_otw.types.Cost`.
@@ -58,6 +59,13 @@ def check_cost(cost: Cost) -> None:
         rows = source.rows(part)
         # Row blocks are computed one at a time: nothing may be normalised over the rows at hand.
         _require(_close(C[part], cost(rows, target)), "Expected a row's costs not to depend on the other rows given.")
+        into = getattr(cost, "into", None)
+        if into is not None:
+            out = torch.full_like(C, torch.nan)
+            _require(
+                into(out, source, target) is out and _close(C, out),
+                "Expected `into(out, source, target)` to write the same costs into `out`, and to return it.",
+            )
 
 
 def check_solver(solver: Solver, *, atol: float = 5e-3) -> None:

@@ -98,6 +98,12 @@ def _writes(source, target):
     return FeatureCost()(source, target)
 
 
+class _Halved(FeatureCost):
+    def into(self, out, source, target):
+        costs = super().into(out, source, target)
+        return costs if out is None else costs.div_(2)
+
+
 BROKEN_COSTS = {
     "shape": (lambda s, t: FeatureCost()(t, s), "of shape"),
     "sign": (lambda s, t: FeatureCost()(s, t) - 1, ">= 0"),
@@ -106,6 +112,7 @@ BROKEN_COSTS = {
     "list": (lambda s, t: FeatureCost()(s, t).tolist(), "tensor"),
     "normalised over rows": (_over_rows, "other rows"),
     "in place": (_writes, "leave its arguments"),
+    "other costs in memory that is there": (_Halved(), "into"),
     "random": (lambda s, t: FeatureCost()(s, t) + torch.rand(1).to(s.features), "same answer twice"),
 }
 
