@@ -115,8 +115,8 @@ class Weights(NamedTuple):
 class Cost(Protocol):
     """Ground cost between source rows and target columns: any function with this call will do.
 
-    An object that also has a method `into(out, source, target)`, which writes the costs into `out`, shape `(n, m)`, and
-    returns it, spares large problems fresh memory for every block of rows.
+    An object that also has a method `into(out, source, target)`, which writes the costs into `out`, shape `(n, m)`,
+    and returns it, spares large problems fresh memory for every block of rows.
     """
 
     def __call__(self, source: Measure, target: Measure) -> Tensor:
