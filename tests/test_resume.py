@@ -97,7 +97,7 @@ def test_a_lost_state_would_be_noticed(tmp_path, caplog):
     for name in (HEADER, TENSORS):
         (tmp_path / "checkpoint-9" / name).unlink()
     resumed = build(tmp_path, **VARIANTS["dataset_table"])
-    with caplog.at_level(logging.WARNING, logger="hf_otw.trainer"):
+    with caplog.at_level(logging.WARNING, logger="hf_otw"):
         resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-9"))
     assert "learned anew from its model" in caplog.text
     assert not torch.equal(resumed.example_weights, straight.example_weights)
@@ -108,7 +108,7 @@ def test_a_checkpoint_of_the_stock_trainer_warns_and_trains(tmp_path, caplog):
     Trainer(model(), TrainingArguments(**args), collate, toy_dataset()).train()
     assert not (tmp_path / "checkpoint-3" / TENSORS).exists()
     trainer = build(tmp_path / "b")
-    with caplog.at_level(logging.WARNING, logger="hf_otw.trainer"):
+    with caplog.at_level(logging.WARNING, logger="hf_otw"):
         trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
     assert "learned anew" in caplog.text
     assert trainer.state.global_step == 14

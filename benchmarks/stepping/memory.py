@@ -25,7 +25,7 @@ from transformers import PrinterCallback, TrainerCallback
 
 from benchmarks.record import RESULTS, merge
 from benchmarks.scaling.run import free_port
-from benchmarks.stepping.modes import KEPT, build
+from benchmarks.stepping.modes import KEPT, be_quiet, build
 from benchmarks.stepping.run import FIRST_STEPS, host_arguments
 
 KEY = ("device", "ranks", "feature_memory")
@@ -44,6 +44,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.worker:
         torch.set_num_threads(1)
+        be_quiet()
         train(options.kept[0], options)
         return
     for ranks in options.ranks:

@@ -36,6 +36,11 @@ IN_STEPS = tuple(name for name in NAMES if name != KEPT["sharded"])
 TWICE = ("l2rw", "meta_weight_net")
 
 
+def be_quiet() -> None:
+    """Random features say nothing about random labels, of which the library warns: once is enough to know."""
+    logging.getLogger("hf_otw").setLevel(logging.ERROR)
+
+
 def build(mode: str, model: str, *, examples: int, steps: int, folder: Path, **host: Any) -> Trainer:
     """A trainer of one way, with a model of its own; all start from the same parameters.
 
@@ -47,7 +52,6 @@ def build(mode: str, model: str, *, examples: int, steps: int, folder: Path, **h
         folder: for what a trainer writes.
         host: more `TrainingArguments`.
     """
-    logging.getLogger("hf_otw").setLevel(logging.ERROR)  # random features say nothing about random labels
     setting = SETTINGS[model]
     torch.manual_seed(0)
     net = setting.build("eager" if mode in TWICE else "sdpa")

@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.record import RESULTS, merge, peak_rss_bytes, read
 from benchmarks.stepping.models import SETTINGS
-from benchmarks.stepping.modes import IN_STEPS, NAMES, build
+from benchmarks.stepping.modes import IN_STEPS, NAMES, be_quiet, build
 from benchmarks.stepping.turns import Turn, Turns
 from benchmarks.timing import ratio
 
@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--memory-again", action="store_true", help="measure the peak memory of rows that are there")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    be_quiet()
     with tempfile.TemporaryDirectory() as folder:
         if options.memory_of:
             sys.stdout.write(json.dumps(peak_memory(options, Path(folder))) + "\n")
