@@ -43,7 +43,8 @@ def test_every_row_gets_a_weight_and_wrong_labels_little_of_it() -> None:
     found = weigh(features, given, seed=3)
     assert found.weights.shape == labels.shape
     assert found.weights.mean() == pytest.approx(1)
-    assert np.median(found.weights[is_wrong]) < 0.2
+    # Drawn meta sets hold wrong labels too, so that doubts stay: most wrong labels are below all but a few right ones.
+    assert np.median(found.weights[is_wrong]) < min(0.2, np.quantile(found.weights[~is_wrong], 0.02))
     assert np.quantile(found.weights[~is_wrong], 0.1) > 0.9
     shares = [found.weights[given == k].sum() / found.weights.sum() for k in range(3)]
     np.testing.assert_allclose(found.class_totals, shares)

@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.launch import run_together
 from benchmarks.record import RESULTS, merge
 from benchmarks.scaling.data import make_files
 
@@ -51,33 +49,11 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace, n: int, mode: str, ranks: int) -> dict[str, Any]:
-    """Figures of one row, of the slowest process.
-
-    Raises:
-        RuntimeError: a process that failed, with its message.
-    """
+    """Figures of one row, of the slowest process."""
     command = [sys.executable, "-m", "benchmarks.scaling.worker", "--folder", str(options.folder.resolve())]
     command += ["--sizes", str(n), str(options.columns), str(options.dimensions), "--mode", mode]
     command += ["--repeats", str(options.repeats), "--device", options.device]
-    common = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(ranks)}
-    started = [
-        subprocess.Popen(
-            command, env=common | {"RANK": str(rank)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for rank in range(ranks)
-    ]
-    ended = [process.communicate() for process in started]
-    failed = [error for process, (_, error) in zip(started, ended, strict=True) if process.returncode]
-    if failed:
-        raise RuntimeError(f"Expected {ranks} processes to measure {mode} over {n} rows, one failed:\n{failed[0]}")
-    return json.loads(ended[0][0])
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    return json.loads(run_together(command, ranks))
 
 
 if __name__ == "__main__":

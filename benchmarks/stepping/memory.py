@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,8 +21,8 @@ from typing import Any
 import torch
 from transformers import PrinterCallback, TrainerCallback
 
+from benchmarks.launch import run_together
 from benchmarks.record import RESULTS, merge
-from benchmarks.scaling.run import free_port
 from benchmarks.stepping.modes import KEPT, be_quiet, build
 from benchmarks.stepping.run import FIRST_STEPS, host_arguments
 
@@ -59,31 +57,10 @@ def main() -> None:
 
 
 def measure(kept: str, ranks: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Figures of the first process of some.
-
-    Raises:
-        RuntimeError: a process that failed, with its message.
-    """
+    """Figures of the first process of some."""
     command = [sys.executable, "-m", "benchmarks.stepping.memory", "--worker", "--kept", kept]
     command += ["--examples", str(options.examples), "--steps", str(options.steps)]
-    common = dict(os.environ)
-    if ranks > 1:
-        common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(ranks)}
-    started = [
-        subprocess.Popen(
-            command,
-            env=common | ({"RANK": str(rank), "LOCAL_RANK": str(rank)} if ranks > 1 else {}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(ranks)
-    ]
-    ended = [process.communicate() for process in started]
-    failed = [error for process, (_, error) in zip(started, ended, strict=True) if process.returncode]
-    if failed:
-        raise RuntimeError(f"Expected {ranks} processes to train with a memory {kept}, one failed:\n{failed[0]}")
-    return json.loads(ended[0][0].splitlines()[-1])
+    return json.loads(run_together(command, ranks).splitlines()[-1])
 
 
 def train(kept: str, options: argparse.Namespace) -> None:
