@@ -10,6 +10,7 @@ from hf_otw.target import balanced_class_mass, class_totals, examples_target, pr
 from hf_otw.types import Measure
 from hf_otw.weighting import CleanPosterior
 from hf_otw.weighting.clean_posterior import FLOOR, weights_of
+from hf_otw.weighting.noise_model import NoiseModel
 
 K, N = 4, 1500
 
@@ -142,6 +143,20 @@ def test_of_beliefs_that_fit_alike_the_strongest(
     model = CleanPosterior()
     model(torch.arange(N), source, target)
     assert float(model.belief) == belief
+
+
+def test_classes_get_a_covariance_of_their_own_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kills: their own from the first round on, which fits a mislabelled class to its mistakes, and one to the end."""
+    found, fit = [], NoiseModel.fit
+
+    def kept(*arguments: object, **options: object) -> NoiseModel:
+        found.append(fit(*arguments, **options))
+        return found[-1]
+
+    monkeypatch.setattr(NoiseModel, "fit", kept)
+    source, target, _ = problem(0.3)
+    solve(source, target)
+    assert [len(model.classes.whiten) for model in found] == [1, 1, K]
 
 
 def test_who_looks_for_wrong_labels_may_believe_every_doubt(monkeypatch: pytest.MonkeyPatch) -> None:

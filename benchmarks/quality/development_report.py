@@ -21,6 +21,7 @@ VARIANT_TITLES = {
     "meta_rows_in_training": "meta examples in training too",
     "meta_rows_in_its_place": "meta examples in training, no meta term",
     "one_covariance": "one covariance for all classes",
+    "own_covariances": "a covariance a class from the first round on",
     "always_believed": "posterior always believed",
     "agreement": "`agreement`, reg 0.1",
     "own_class": "`own_class`, reg 0.1",

@@ -17,7 +17,7 @@ from benchmarks.quality.methods import METHODS, adjusted
 from benchmarks.quality.prepared import Prepared, transport, weighted
 from benchmarks.quality.problems import Cell, Frozen, Problem
 from hf_otw.target import square_root_mass
-from hf_otw.weighting import CleanPosterior, gaussians
+from hf_otw.weighting import CleanPosterior, clean_posterior, gaussians
 
 HELD_OUT = 0.3
 MOST_HELD_OUT = 4000
@@ -77,6 +77,12 @@ def with_one_covariance(problem: Problem, seed: int) -> Prepared:
         return _posterior()(problem, seed)
 
 
+def with_own_covariances(problem: Problem, seed: int) -> Prepared:
+    """The posterior under a covariance a class from the first round on."""
+    with mock.patch.object(clean_posterior, "COMMON_ROUNDS", 0):
+        return _posterior()(problem, seed)
+
+
 def _default(coefficient: float, prepare: Callable[[Problem, int], Prepared]) -> Method:
     return Method(prepare=prepare, example_loss=adjusted, meta_coefficient=lambda setting: coefficient)
 
@@ -94,6 +100,7 @@ VARIANTS: dict[str, Method] = {
     "meta_rows_in_training": _default(0.1, partial(with_meta_rows, prepare=_posterior())),
     "meta_rows_in_its_place": _default(0.0, partial(with_meta_rows, prepare=_posterior())),
     "one_covariance": _default(0.1, with_one_covariance),
+    "own_covariances": _default(0.1, with_own_covariances),
     "always_believed": _default(0.1, transport(weighting=CleanPosterior(class_mass=square_root_mass, beliefs=(1.0,)))),
     "agreement": _default(0.1, transport(weighting="agreement", reg=0.1, target="prototypes")),
     "own_class": _default(0.1, transport(weighting="own_class", reg=0.1, target="prototypes")),

@@ -15,6 +15,9 @@ from hf_otw.weighting.noise_model import NoiseModel
 
 #: Times that the scores are computed: without knowing which labels to trust, and then with.
 ROUNDS = 3
+#: The first of them, in which all classes have the same covariance: one of its own would fit a class that is mostly
+#: mislabelled to its mistakes, and later rounds would start from there.
+COMMON_ROUNDS = 2
 #: Shares of the posterior's doubts that are tried on the meta set.
 BELIEFS = (0.0, 0.5, 1.0)
 #: Of beliefs that fit as well but for this much, the strongest: a regression hardly minds a few wrong labels, where a
@@ -40,7 +43,8 @@ class CleanPosterior(WeightModel):
     cost and label cost of the paper, both learned. Positions `mu`, covariances `Sigma`, masses `pi` and `T`
     are those of the highest likelihood, starting from the meta examples, whose labels are known to be right
     (expectation maximisation, which is alternating minimisation of this transport: Rigollet and Weed 2018, arXiv
-    1809.02074). The scores are then computed again with rows weighted by `w`.
+    1809.02074). The scores are then computed again with rows weighted by `w`, and in the end with a covariance a class
+    in place of a common one.
 
     How far the posterior is to be believed, the meta examples decide: weights are `1 - belief (1 - P_i[y_i])`, and
     `belief`, out of 0, 1/2 and 1, is the largest with which a regression predicts the meta examples about as well as
@@ -101,9 +105,11 @@ class CleanPosterior(WeightModel):
     def _doubt(source: Measure, target: Measure, num_classes: int) -> Tensor:
         """Posterior probability that a label is wrong, `(n,)`."""
         posterior, log_channel = torch.ones_like(source.mass, dtype=torch.float64), None
-        for _ in range(ROUNDS):
+        for done in range(ROUNDS):
             scores = class_scores(source, target, num_classes, mean_one(posterior + FLOOR))
-            model = NoiseModel.fit(scores, source, target, num_classes, log_channel)
+            model = NoiseModel.fit(
+                scores, source, target, num_classes, log_channel, common_covariance=done < COMMON_ROUNDS
+            )
             posterior, log_channel = model.own_class_mass(scores.rows, source), model.log_channel
         return 1 - posterior
 

@@ -60,9 +60,15 @@ class Weighted(NamedTuple):
 
 
 def covariances(
-    rows: Weighted, known: Weighted, means: Tensor, totals: Tensor, add: Callable[[Tensor], Tensor]
+    rows: Weighted,
+    known: Weighted,
+    means: Tensor,
+    totals: Tensor,
+    add: Callable[[Tensor], Tensor],
+    *,
+    shared: bool = False,
 ) -> Tensor:
-    """Of rows and known points together, about the means: shape `(K, K, K)`, or `(1, K, K)` with many classes.
+    """Of rows and known points together, about the means: shape `(K, K, K)`, or `(1, K, K)` if one is for all.
 
     Each class's is drawn towards the common one, as if that were `COMMON_ROWS` more points of the class (Friedman
     1989, eq. 16, with a number of rows in the place of a share).
@@ -73,8 +79,9 @@ def covariances(
         means: `(K, K)`.
         totals: `(K,)`, the sum of all shares.
         add: from what was summed over this process's rows to the sum over all.
+        shared: one for all classes; with more than `MOST_COVARIANCES` classes in any case.
     """
-    if len(means) > MOST_COVARIANCES:
+    if shared or len(means) > MOST_COVARIANCES:
         return (add(_common_scatter(rows, means)) + _common_scatter(known, means))[None] / totals.sum()
     scatters = add(_scatters(rows, means)) + _scatters(known, means)  # (K, K, K)
     common = scatters.sum(dim=0) / totals.sum()

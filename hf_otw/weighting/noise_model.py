@@ -46,6 +46,8 @@ class NoiseModel(NamedTuple):
         target: Measure,
         num_classes: int,
         log_channel: Tensor | None = None,
+        *,
+        common_covariance: bool = False,
     ) -> NoiseModel:
         """Maximise the likelihood of scores and labels, of the rows and of the columns, whose labels are right.
 
@@ -55,8 +57,9 @@ class NoiseModel(NamedTuple):
             target: columns.
             num_classes: `K`.
             log_channel: `(K, K)`, to start from; what the columns show by default.
+            common_covariance: let classes differ in their means alone.
         """
-        data = _Data(scores, source, target, num_classes)
+        data = _Data(scores, source, target, num_classes, common_covariance=common_covariance)
         model = data.start(log_channel)
         for _ in range(STEPS):
             model = data.improve(model)
@@ -82,8 +85,17 @@ def own_entries(values: Tensor, labels: Tensor) -> Tensor:
 class _Data:
     """Rows and columns, centred, and sums over them."""
 
-    def __init__(self, scores: ClassScores, source: Measure, target: Measure, num_classes: int) -> None:
+    def __init__(
+        self,
+        scores: ClassScores,
+        source: Measure,
+        target: Measure,
+        num_classes: int,
+        *,
+        common_covariance: bool = False,
+    ) -> None:
         self.shard: Shard | None = source.shard
+        self.common_covariance = common_covariance
         self.n, self.num_classes = len(source.labels), num_classes
         self.rows, self.labels = scores.rows, source.labels
         if self.shard is not None:
@@ -134,11 +146,12 @@ class _Data:
         totals = mass + known
         means = (moments + self.known.T @ self.columns) / totals[:, None]
         rows, columns = Weighted(self.rows, plan), Weighted(self.columns, self.known)
+        spreads = covariances(rows, columns, means, totals, self._sum, shared=self.common_covariance)
         noise_rate = 1 - joint.diagonal().sum() / self.n
         channel = joint + PRIOR_ROWS * self._alike(float(noise_rate))
         return NoiseModel(
             ((mass + 1) / (self.n + self.num_classes)).log(),
-            Gaussians.of(means, covariances(rows, columns, means, totals, self._sum)),
+            Gaussians.of(means, spreads),
             (channel / channel.sum(dim=1, keepdim=True)).clamp_min(TINY).log(),
         )
 
