@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.quality.compared import JUDGED, REFERENCE, SCORE, TITLES, Regime, title
 from benchmarks.quality.results import Row
 from benchmarks.quality.statistics import Difference, Estimate, mean_se, paired_difference, ranks
-from benchmarks.quality.targets import Comparison, compare, compare_best, gain, points
+from benchmarks.quality.targets import FEWEST_SEEDS, Comparison, compare, compare_best, gain, points
 
 #: Metric -> heading; the calibration error is the one that is better low.
 METRICS = {
@@ -63,17 +63,17 @@ def score_table(regime: Regime, cells: Sequence[str], metric: str = SCORE) -> st
         known = {method: mean_se(list(seeds.values())) for method, seeds in found.items() if seeds}
         most = max(one.count for one in known.values())
         sign = -1 if metric in LOW_IS_GOOD else 1
-        # Only methods with all seeds can be the best: a lucky seed alone is not.
-        best = max((name for name in known if known[name].count == most), key=lambda name: sign * known[name].mean)
+        enough = min(FEWEST_SEEDS, most)
+        best = max((name for name in known if known[name].count >= enough), key=lambda name: sign * known[name].mean)
         line = [regime.title(cell)]
         for method in methods:
             if method not in known:
                 line.append("–")
                 continue
             shown = estimate(known[method])
-            if known[method].count == most:
+            if known[method].count >= enough:
                 shown = mark(shown, method == best, paired_difference(found[best], found[method]), sign)
-            else:
+            if known[method].count < most:
                 shown += f" (n={known[method].count})"
             line.append(shown)
         lines.append([*line, str(most)])
