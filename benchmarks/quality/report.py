@@ -125,8 +125,8 @@ def regime_section(regime: Regime) -> list[str]:
         parts.append(details(heading.capitalize(), score_table(regime, regime.cells, metric)))
     parts += [
         "### Default against the best baseline of each cell",
-        f"The baseline that does best against the default on the seeds that both have, two or more, in points. Which "
-        f"one of {len(regime.baselines)} that is, is read off the test set, which favours the baseline: the best of many "
+        "The baseline that does best against the default on the seeds that both have, two or more, in points. Which "
+        f"of {len(regime.baselines)} that is, is read off the test set, which favours the baseline: the best of many "
         "equals is ahead of any one of them by luck. In brackets Student's interval over the paired seeds.",
         difference_table(regime, regime.cells),
         *subgroup_part(regime),
