@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import torch
 from transformers.utils import logging as transformers_logging
 
+from hf_otw.processes import leave_processes
 from hf_otw.recipe.run import collect, prepare, train_all
 from recipes.catalogue import catalogue
 from recipes.config import ROOT, load_recipe, recipe_name
@@ -98,13 +98,19 @@ def summary(results: dict[str, Any], output: Path) -> str:
     )
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """`main`, with errors told in a line, and the processes of a launched run left in order."""
+    worked = False
     try:
         main()
+        worked = True
     except (ValueError, ImportError, FileNotFoundError) as error:
         if os.environ.get("RECIPES_TRACEBACK"):
             raise
         sys.exit(f"{type(error).__name__}: {error}")
     finally:
-        if torch.distributed.is_initialized():  # left in order, or torch warns of it
-            torch.distributed.destroy_process_group()
+        leave_processes(together=worked)
+
+
+if __name__ == "__main__":
+    command()

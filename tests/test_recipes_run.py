@@ -377,4 +377,4 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 if __name__ == "__main__":  # one of the processes of `test_two_processes_write_one_file`
     catalogue.packaged_sources = lambda: TOYS
-    run.main()
+    run.command()

@@ -256,16 +256,6 @@ def parameters(trainer: Trainer) -> dict[str, torch.Tensor]:
 TIMES = ("runtime", "per_second", "milliseconds", "total_flos")
 
 
-def leave() -> None:
-    """End this process's part of a run in order.
-
-    One that exits while its threads still talk to the others can abort after all its work is done.
-    """
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
-
-
 def history(trainer: Trainer, after: int = 0) -> list[dict[str, float]]:
     """The log without what a clock measured, from step `after` on (exclusive)."""
     return [

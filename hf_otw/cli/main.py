@@ -10,6 +10,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from hf_otw.processes import leave_processes
+
 #: Set it to see where an error comes from.
 TRACEBACK = "HF_OTW_TRACEBACK"
 #: What the library raises for mistakes that can be put right: in values, files, packages, the network.
@@ -23,8 +25,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         from hf_otw.cli.app import app
     except ImportError as error:
         fail(f'The command line needs {error.name}, which is not installed. Run `pip install "hf_otw[cli]"`.')
+    worked = False
     try:
         app(args=given, obj=given)
+    except SystemExit as end:
+        worked = not end.code
+        raise
     except KeyboardInterrupt:
         sys.exit(130)
     except EXPECTED as error:
@@ -32,17 +38,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise
         fail(str(error) or type(error).__name__)
     finally:
-        leave_processes()
+        leave_processes(together=worked)
 
 
 def fail(message: str) -> None:
     """Say why, and exit with 1."""
     sys.stderr.write(f"Error: {message}\n")
     sys.exit(1)
-
-
-def leave_processes() -> None:
-    """Leave the process group of a launched run in order, or torch warns of it."""
-    distributed = getattr(sys.modules.get("torch"), "distributed", None)
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
-        distributed.destroy_process_group()

@@ -17,7 +17,8 @@ from accelerate.utils import DistributedType
 from torch.distributed.tensor import DTensor
 
 from hf_otw import OTWeightedTrainer
-from tests.toys import collate, history, leave, model, toy_args, toy_dataset
+from hf_otw.processes import leave_processes
+from tests.toys import collate, history, model, toy_args, toy_dataset
 
 FSDP2 = {
     "fsdp": True,
@@ -75,7 +76,7 @@ def main(out: Path, settings: dict[str, Any]) -> None:
         "eval_loss": trainer.evaluate()["eval_loss"],
     }
     torch.save(found, out / f"rank-{args.process_index}.pt")
-    leave()
+    leave_processes(together=True)
 
 
 if __name__ == "__main__":

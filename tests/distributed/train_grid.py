@@ -19,12 +19,12 @@ from torch.utils.data import SequentialSampler
 from hf_otw import OTWeightedTrainingArguments, reweighter
 from hf_otw.data import EXAMPLE_INDEX
 from hf_otw.memory import FeatureMemory
+from hf_otw.processes import leave_processes
 from hf_otw.trainer import OTWeightedTrainer
 from tests.toys import (
     collate,
     history,
     host_args,
-    leave,
     mislabelled,
     model,
     parameters,
@@ -126,7 +126,7 @@ def main(out: Path, cases: list[dict[str, Any]], replay: Path | None) -> None:
             epoch = -(-sum(ROWS) // case["batch"])
             order = replayed(replay, case["name"], case["replay_of"], epoch)
         torch.save(train(case, processes, order), out / f"{case['name']}-{rank}.pt")
-    leave()
+    leave_processes(together=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ import torch
 from transformers import Trainer, TrainerState
 
 from hf_otw import checkpoint, last_complete_checkpoint
-from tests.toys import collate, history, leave, model, parameters, toy_dataset, toy_trainer
+from hf_otw.processes import leave_processes
+from tests.toys import collate, history, model, parameters, toy_dataset, toy_trainer
 
 #: Where a run can be cut: inside a step, before and after each file of a save, between the two files of ours.
 POINTS: dict[str, tuple[Any, str]] = {
@@ -103,7 +104,7 @@ def main(out: Path) -> None:
         "log": [row for row in history(trainer) if "train_loss" not in row],
     }
     torch.save(result, out / f"result-{trainer.args.process_index}.pt")
-    leave()
+    leave_processes(together=True)
 
 
 if __name__ == "__main__":
