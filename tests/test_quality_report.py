@@ -347,14 +347,26 @@ def test_pictures_are_the_same_twice(tmp_path: Path) -> None:
 
     regime = Regime.of(made(cells=(CLEAN, NOISY, OTHER)), "frozen")
     for folder in ("first", "second"):
-        draw(regime, tmp_path / folder)
+        draw(regime, regime, tmp_path / folder)
     names = sorted(path.name for path in (tmp_path / "first").iterdir())
     assert names == ["costs_frozen.svg", "ranks_frozen.svg"]
     for name in names:
         first, second = (tmp_path / folder / name for folder in ("first", "second"))
         assert first.read_bytes() == second.read_bytes()
         assert b"<dc:date>" not in first.read_bytes()
-        assert f"(quality/{name})" in page(file_of(made(cells=(CLEAN, NOISY, OTHER))), None, "")
+        rows = file_of(made(cells=(CLEAN, NOISY, OTHER)))
+        assert f"(quality/{name})" in page(rows, None, "", cost=rows)
+
+
+def test_times_are_those_of_runs_side_by_side() -> None:
+    """Kills: times of runs of other days in the place of those that compare."""
+    rows = made(cells=(CLEAN, NOISY))
+    assert "Cost and gain" not in page(file_of(rows), None, "")
+    side_by_side = made(cells=(NOISY,), seeds=1)
+    for row in side_by_side:
+        row["seconds"] = 30.0 if row["method"] == "default" else 10.0
+    text = page(file_of(rows), None, "", cost=file_of(side_by_side))
+    assert "| default | 3.00 | +8.0 | 2 |" in text
 
 
 def test_names_beside_dots_do_not_overlap() -> None:

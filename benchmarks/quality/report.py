@@ -42,6 +42,7 @@ from recipes.readme import fill
 ROOT = Path(__file__).resolve().parents[2]
 AUDIT_RESULTS = RESULTS.with_name("label_audit.json")
 DEVELOPMENT_RESULTS = RESULTS.with_name("quality_development.json")
+COST_RESULTS = RESULTS.with_name("quality_cost.json")
 NOTES = Path(__file__).with_name("notes.md")
 PAGE = ROOT / "docs" / "quality.md"
 README = ROOT / "README.md"
@@ -62,9 +63,18 @@ a step takes three to four times as long.""",
 
 
 def page(
-    quality: dict[str, Any], audit: dict[str, Any] | None, notes: str, development: dict[str, Any] | None = None
+    quality: dict[str, Any],
+    audit: dict[str, Any] | None,
+    notes: str,
+    development: dict[str, Any] | None = None,
+    cost: dict[str, Any] | None = None,
 ) -> str:
     """The whole page, a function of what the files hold.
+
+    Args:
+        quality, audit, development: results of the commands that the page names.
+        notes: prose.
+        cost: rows as in `quality`, of runs that shared nothing and followed each other: their times compare.
 
     Raises:
         ValueError: rows of a regime that the page does not know.
@@ -92,7 +102,7 @@ def page(
         "nearest mean feature), and a meta set of 10 examples a class: clean, "
         "as noisy as the training set, or split off the training set with the labels found there.",
         details("Methods", legend(list(dict.fromkeys(method for regime in regimes for method in regime.methods)))),
-        *(part for regime in regimes for part in regime_section(regime)),
+        *(part for regime in regimes for part in regime_section(regime, timed(cost, regime.name))),
         published_section(regimes),
         audit_section(audit) if audit else "",
         development_section(development["rows"]) if development else "",
@@ -112,7 +122,12 @@ def target_table(regimes: Sequence[Regime]) -> str:
     return markdown(["regime", "target", "reached", "numbers"], lines, left=4)
 
 
-def regime_section(regime: Regime) -> list[str]:
+def timed(cost: dict[str, Any] | None, name: str) -> Regime:
+    """The runs of a regime that were timed side by side, which may be none."""
+    return Regime.of(cost["rows"] if cost else [], name)
+
+
+def regime_section(regime: Regime, side_by_side: Regime) -> list[str]:
     """All that is said of a regime."""
     halves = (("Labels as they are", regime.half(noisy=False)), ("Wrong labels", regime.half(noisy=True)))
     chosen = settings_table(regime)
@@ -134,7 +149,7 @@ def regime_section(regime: Regime) -> list[str]:
         "Mean over the cells in points, the cell where the default does worst, and in how many it is ahead.",
         baseline_table(regime),
         *rank_part(regime),
-        *cost_part(regime),
+        *cost_part(regime, side_by_side),
         "### Where it does not help",
         losses or "The default is ahead of the best baseline in every cell that was run.",
     ]
@@ -169,31 +184,36 @@ def rank_part(regime: Regime) -> list[str]:
     return ["### Ranks", text, picture, details("Mean ranks", rank_table(methods, means))]
 
 
-def costs(regime: Regime, cells: Sequence[str]) -> list[tuple[str, float, float, int]]:
-    """Method, time over that of cross-entropy (geometric mean over the cells), gain over it in points, and cells."""
+def costs(regime: Regime, side_by_side: Regime, cells: Sequence[str]) -> list[tuple[str, float, float, int]]:
+    """Method, time over that of cross-entropy (geometric mean over the cells that were timed), gain over it in points,
+    and cells of the gain.
+    """
     found = []
     for method in regime.methods:
-        ratios, gains = [], []
-        for cell in cells:
-            difference = paired_difference(regime.seeds(cell, method), regime.seeds(cell, REFERENCE))
-            times = regime.shared_means(cell, (method, REFERENCE), "seconds")
-            if difference is not None and times is not None and min(times) > 0:
-                ratios.append(math.log(times[0] / times[1]))
-                gains.append(difference.mean)
-        if gains:
+        pairs = [side_by_side.shared_means(cell, (method, REFERENCE), "seconds") for cell in side_by_side.cells]
+        ratios = [math.log(pair[0] / pair[1]) for pair in pairs if pair is not None and min(pair) > 0]
+        differences = [paired_difference(regime.seeds(c, method), regime.seeds(c, REFERENCE)) for c in cells]
+        gains = [one.mean for one in differences if one is not None]
+        if gains and ratios:
             found.append((method, math.exp(np.mean(ratios)), 100 * float(np.mean(gains)), len(gains)))
     return found
 
 
-def cost_part(regime: Regime) -> list[str]:
-    """Time and gain, in a picture and a table."""
-    lines = []
-    for method, time, points_gained, cells in costs(regime, regime.cells):
-        lines.append([title(method), f"{time:.2f}", f"{points_gained:+.1f}".replace("-", "−"), str(cells)])
+def cost_part(regime: Regime, side_by_side: Regime) -> list[str]:
+    """Time and gain, in a picture and a table; nothing where no times compare."""
+    found = costs(regime, side_by_side, regime.cells)
+    if not found:
+        return []
+    lines = [
+        [title(method), f"{time:.2f}", f"{more:+.1f}".replace("-", "−"), str(cells)]
+        for method, time, more, cells in found
+    ]
+    cells = ", ".join(side_by_side.title(cell) for cell in side_by_side.cells)
     return [
         "### Cost and gain",
-        "Time of a run, the search of its grid included, over that of cross-entropy in the same cell (runs shared a "
-        "machine: read it to one digit), and points above cross-entropy.",
+        f"Time of a run, the search of its grid included, over that of cross-entropy, of runs one after the other on "
+        f"{cells} ([benchmarks/results/quality_cost.json](../benchmarks/results/quality_cost.json), "
+        "`make bench-quality-cost`), and points above cross-entropy, on average over all cells.",
         f"![Points above cross-entropy against time](quality/costs_{regime.name}.svg)",
         details("Numbers", markdown(["method", "time", "points above cross-entropy", "cells"], lines)),
     ]
@@ -220,7 +240,7 @@ def published_section(regimes: Sequence[Regime]) -> str:
     )
 
 
-def draw(regime: Regime, folder: Path) -> None:
+def draw(regime: Regime, side_by_side: Regime, folder: Path) -> None:
     """The pictures of a regime; those that there are no numbers for are not drawn."""
     from benchmarks.quality.figures import Priced, Ranked, cost_diagram, rank_diagram
     from benchmarks.quality.statistics import ranks
@@ -232,18 +252,19 @@ def draw(regime: Regime, folder: Path) -> None:
         rank_diagram(ranked, critical_difference(len(methods), len(cells)), folder / f"ranks_{regime.name}.svg")
     panels = []
     for noisy, heading in ((False, "labels as they are"), (True, "wrong labels")):
-        found = costs(regime, regime.half(noisy))
+        found = costs(regime, side_by_side, regime.half(noisy))
         panels.append((heading, [Priced(title(name), time, more, name in OURS) for name, time, more, _ in found]))
-    cost_diagram(panels, folder / f"costs_{regime.name}.svg")
+    if any(priced for _, priced in panels):
+        cost_diagram(panels, folder / f"costs_{regime.name}.svg")
 
 
 def page_of_files() -> str:
     """The page as the files have it; those that are not there have no part in it."""
     found = [
         json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-        for path in (RESULTS, AUDIT_RESULTS, DEVELOPMENT_RESULTS)
+        for path in (RESULTS, AUDIT_RESULTS, DEVELOPMENT_RESULTS, COST_RESULTS)
     ]
-    return page(*found[:2], NOTES.read_text(encoding="utf-8"), found[2])
+    return page(*found[:2], NOTES.read_text(encoding="utf-8"), *found[2:])
 
 
 def fill_readme(readme: str, rows: Sequence[Row]) -> str:
@@ -254,11 +275,12 @@ def fill_readme(readme: str, rows: Sequence[Row]) -> str:
 def main() -> None:
     """Write the page and its pictures."""
     quality = json.loads(RESULTS.read_text(encoding="utf-8"))
+    cost = json.loads(COST_RESULTS.read_text(encoding="utf-8")) if COST_RESULTS.exists() else None
     PAGE.write_text(page_of_files(), encoding="utf-8")
     for name in REGIMES:
         regime = Regime.of(quality["rows"], name)
         if regime.rows:
-            draw(regime, PICTURES)
+            draw(regime, timed(cost, name), PICTURES)
     README.write_text(fill_readme(README.read_text(encoding="utf-8"), quality["rows"]), encoding="utf-8")
     print(f"wrote {PAGE.relative_to(ROOT)} and the pictures of {PICTURES.relative_to(ROOT)}/")
 

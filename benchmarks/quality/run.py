@@ -63,7 +63,7 @@ def main() -> None:
         load(dataset)  # computed once, before processes that would do it at the same time
     versions = {name: metadata.version(name) for name in ("hf_otw", "torch", "scikit-learn", "cleanlab")}
     written = time.monotonic()
-    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
+    with multiprocessing.get_context("spawn").Pool(options.processes, initializer=warm_up) as pool:
         for found in tqdm(pool.imap_unordered(run, todo), total=len(todo), unit="cell"):
             rows += found
             if time.monotonic() - written > WRITE_EVERY_SECONDS:
@@ -88,6 +88,12 @@ def jobs(options: argparse.Namespace, done: set[tuple[str, str, str, int]]) -> l
             if missing and seed < seeds_of(cell, seeds):
                 found.append(Job(cell, first + seed, missing, options.development))
     return found
+
+
+def warm_up() -> None:
+    """Pay for what is slow the first time, before the first method of a process is timed."""
+    torch.set_num_threads(1)
+    run_method(draw(load("digits"), Cell("digits", 20), 0), "cross_entropy", 0)
 
 
 def run(job: Job) -> list[Row]:
