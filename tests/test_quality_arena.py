@@ -10,16 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from torch import Tensor
 from torch.func import functional_call, grad
 from torch.nn import functional as F
 
+from benchmarks.quality import fine_tuning
 from benchmarks.quality.frozen import load
 from benchmarks.quality.head import Head, one_by_one, train_heads
 from benchmarks.quality.method import Method, meta_loss
 from benchmarks.quality.methods import METHODS
 from benchmarks.quality.prepared import cleaned, inverse_frequency, uniform, with_meta_rows
-from benchmarks.quality.problems import Cell, Problem, draw, hold_out
+from benchmarks.quality.problems import Cell, Frozen, Problem, draw, hold_out
 from benchmarks.quality.results import read, write
 from benchmarks.quality.run import run_method
 from benchmarks.quality.variants import VARIANTS, development, development_cells
@@ -77,6 +79,36 @@ def test_development_never_sees_the_test_split() -> None:
     assert seen == {tuple(row) for row in data.features.tolist()}
     assert not seen & test
     assert len({cell.name for cell in development_cells()}) == len(development_cells())
+
+
+def test_development_of_fine_tuning_never_sees_the_test_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kills: variants that are judged by the test, or trained on rows that are held out; other rows for each seed."""
+    texts = [f"{kind} {number}" for kind in "abc" for number in range(60)]
+    labels = [kind for kind in range(3) for _ in range(60)]
+    train = Dataset.from_dict({"text": texts, "label": labels})
+    test = Dataset.from_dict({"text": ["unseen"], "label": [0]})
+    features = np.random.default_rng(0).normal(size=(180, 4)).astype(np.float32)
+    monkeypatch.setitem(fine_tuning.SOURCES, "made", lambda: {"train": train, "test": test})
+    monkeypatch.setattr(
+        fine_tuning, "load", lambda name: Frozen(features, np.array(labels), features[:1], np.zeros(1))
+    )
+    cell = Cell("made", counts=(20, 10, 5), label_noise=0.4)
+    found = fine_tuning.draw(cell, 100, development=True)
+    parts = [set(part["text"]) for part in (found.train, found.meta, found.test)]
+    assert [len(part) for part in parts] == [35, 30, 54]
+    assert len(set.union(*parts)) == 35 + 30 + 54
+    assert set.union(*parts) <= set(texts)
+    assert set(fine_tuning.draw(cell, 101, development=True).test["text"]) == parts[2]
+    assert fine_tuning.draw(cell, 0).test["text"] == ["unseen"]
+    rows = [texts[row] for row in found.rows]
+    assert rows == list(found.train["text"])
+
+
+def test_prior_is_taken_off_after_training() -> None:
+    """Kills: the wrong sign, or no adjustment at all (Menon et al. 2021, eq. 9)."""
+    adjusted = fine_tuning.METHODS["logit_adjustment_post_hoc"].adjust(torch.zeros(1, 3), torch.tensor([90, 9, 1]))
+    assert adjusted.argmax() == 2
+    torch.testing.assert_close(adjusted.softmax(1), torch.tensor([[1 / 90, 1 / 9, 1.0]]) / (1 / 90 + 1 / 9 + 1))
 
 
 def test_similar_noise_goes_to_the_nearest_class() -> None:

@@ -26,7 +26,7 @@ from benchmarks.quality.statistics import (
     paired_difference,
     ranks,
 )
-from benchmarks.quality.tables import README_METHODS, loss_table, readme_table, score_table
+from benchmarks.quality.tables import README_METHODS, loss_table, readme_table, same_test_table, score_table
 from benchmarks.quality.targets import best_everywhere, compare_best, verdicts
 
 CLEAN, NOISY = Cell("trec"), Cell("trec", label_noise=0.4)
@@ -175,6 +175,20 @@ def test_two_seeds_are_enough_for_the_best_baseline() -> None:
     found = compare_best(regime, CLEAN.name)
     assert (found.baseline, found.difference.count) == ("focal", 2)
     assert "| **90.5 ± 0.5** (n=2) |" in score_table(regime, [CLEAN.name])
+
+
+def test_every_method_is_held_to_what_the_default_is_held_to() -> None:
+    """Kills: a method that is its own rival, ours as anyone's rival, cells with wrong labels among those without."""
+    rows = made(cells=(CLEAN, OTHER, NOISY))
+    for row in rows:  # the best of one cell
+        row["balanced_accuracy"] += 0.05 * (row["method"] == "focal" and row["cell"] == OTHER.name)
+    lines = [line.strip("| ").split(" | ") for line in same_test_table(Regime.of(rows, "frozen")).splitlines()[2:]]
+    found = {line[0]: line[1:] for line in lines}
+    assert found["default"] == ["0 of 2", "+3.0", "+4.0"]
+    assert found["closed form"] == ["0 of 2", "+2.0", "+3.0"]
+    assert found["LA"] == ["1 of 2", "+0.5", "+3.0"]
+    assert found["focal"] == ["1 of 2", "−0.5", "−3.0"]
+    assert found["CE"] == ["2 of 2", "−5.0", "−4.0"]
 
 
 def test_single_best_baseline_has_results_everywhere() -> None:
@@ -398,6 +412,18 @@ def test_variants_stand_beside_the_default_by_kind_of_cell() -> None:
     assert "| `agreement`, reg 0.1 | 80.0 | **60.0** | **60.0** | **60.0** |" in lines
     alone = [row | describe(Cell("trec")) for row in rows if row["method"] == "default"]  # a cell that a variant lacks
     assert development_section(rows + made_similar_and_split(rows) + alone).splitlines() == lines
+
+
+def test_variants_of_a_regime_have_a_table_of_their_own() -> None:
+    """Kills: heads and fine-tuning in one mean, seeds of the one counted for the other."""
+    heads = made(cells=(CLEAN,), means={"default": 0.7, "without_meta_term": 0.5}, seeds=1)
+    tuned = made("fine_tuning", cells=(CLEAN, NOISY), means={"default": 0.6, "tau_2": 0.8}, seeds=2)
+    found = development_section(heads + tuned)
+    assert "Linear head on frozen features, 1 seed a cell:" in found
+    assert "Full fine-tuning, 2 seeds a cell:" in found
+    assert "| default | **70.0** |" in found
+    assert "| without meta term | 50.1 |" in found
+    assert "| loss's prior squared | **81.2** | **71.2** |" in found
 
 
 def made_similar_and_split(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

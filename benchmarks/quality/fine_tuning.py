@@ -2,6 +2,7 @@
 
     python -m benchmarks.quality.fine_tuning                  # what is missing in the results file
     python -m benchmarks.quality.fine_tuning --methods default logit_adjustment --seeds 1
+    python -m benchmarks.quality.fine_tuning --development    # variants of the default, on held-out training rows
 
 All methods train for the same steps at the same learning rate. Meta-learning by second derivatives (learning to
 reweight, Meta-Weight-Net) is not among them: a step takes three to four times as long.
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from datasets import Dataset
+from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.quality.frozen import load
@@ -28,7 +30,9 @@ from benchmarks.quality.prepared import cleaned
 from benchmarks.quality.problems import META_PER_CLASS, Cell, Problem, corrupt, split_off, subset
 from benchmarks.quality.results import RESULTS, Row, describe, key, read, write
 from benchmarks.quality.scores import scores
+from benchmarks.quality.variants import DEVELOPMENT_RESULTS, FIRST_SEED, held_out_rows
 from hf_otw import OTWeightedTrainer, OTWeightedTrainingArguments
+from hf_otw.losses import LogitAdjusted
 from recipes.sources import SOURCES, minilm_path
 
 REGIME = "fine_tuning"
@@ -55,10 +59,14 @@ class Drawn(NamedTuple):
 
 
 class FineTuned(NamedTuple):
-    """A method: arguments of the Trainer, and what it does to the training set first."""
+    """A method: training arguments, what it does to the training set first, objects for the Trainer, and what it does
+    to the logits `(T, K)` in the end, given the training rows a class `(K,)`.
+    """
 
     arguments: dict[str, Any]
     prepare: Callable[[Drawn, Cell, int], Drawn] = lambda drawn, cell, seed: drawn
+    objects: dict[str, Any] = {}
+    adjust: Callable[[Tensor, Tensor], Tensor] = lambda logits, counts: logits
 
 
 def with_meta_rows(drawn: Drawn, cell: Cell, seed: int) -> Drawn:
@@ -82,6 +90,9 @@ ADJUSTED = {"example_loss": "logit_adjusted"}
 METHODS: dict[str, FineTuned] = {
     "cross_entropy": FineTuned({"weighting": "uniform"}),
     "logit_adjustment": FineTuned({"weighting": "uniform", **ADJUSTED}),
+    "logit_adjustment_post_hoc": FineTuned(
+        {"weighting": "uniform"}, adjust=lambda logits, counts: logits - counts.log()
+    ),
     "logit_adjustment_meta_term": FineTuned({"weighting": "uniform", **ADJUSTED, "meta_loss_coefficient": 0.1}),
     "default": FineTuned({}),
     "meta_in_training_logit_adjustment": FineTuned({"weighting": "uniform", **ADJUSTED}, with_meta_rows),
@@ -94,12 +105,25 @@ METHODS: dict[str, FineTuned] = {
 }
 
 
+#: Choices of the default, compared on held-out training rows.
+VARIANTS: dict[str, FineTuned] = {
+    "tau_1.5": FineTuned({}, objects={"example_loss": LogitAdjusted(tau=1.5)}),
+    "tau_2": FineTuned({}, objects={"example_loss": LogitAdjusted(tau=2.0)}),
+    "without_meta_term": FineTuned({"meta_loss_coefficient": 0.0}),
+    "meta_term_0.3": FineTuned({"meta_loss_coefficient": 0.3}),
+    "class_prior_mass": FineTuned({"target_mass": "class_prior"}),
+}
+#: What the variants stand beside.
+BESIDE = ("default", "logit_adjustment_meta_term", "closed_form")
+
+
 class Job(NamedTuple):
     """One training run."""
 
     cell: Cell
     method: str
     seed: int
+    development: bool = False
 
 
 def main() -> None:
@@ -107,27 +131,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cells", default="", help="run those whose name holds this")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS | VARIANTS))
     parser.add_argument("--processes", type=int, default=2, help="that run side by side, of a thread each")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--development", action="store_true", help="variants, on held-out training rows")
+    parser.add_argument("--results", type=Path)
     options = parser.parse_args()
-    rows = read(options.results)
-    done = {key(row) for row in rows}
-    cells = [cell for cell in CELLS if options.cells in cell.name]
-    todo = [
-        Job(cell, method, seed)
-        for seed in range(options.seeds)
-        for cell in cells
-        for method in options.methods
-        if (REGIME, cell.name, method, seed) not in done
-    ]
+    results = options.results or (DEVELOPMENT_RESULTS if options.development else RESULTS)
+    rows = read(results)
+    todo = jobs(options, {key(row) for row in rows})
     for name in {job.cell.dataset for job in todo}:
         load(name)
     versions = {name: metadata.version(name) for name in ("hf_otw", "torch", "transformers", "cleanlab")}
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
         for row in tqdm(pool.imap(run, todo), total=len(todo), unit="run"):
             rows.append(row)
-            write(rows, versions, options.results)
+            write(rows, versions, results)
+
+
+def jobs(options: argparse.Namespace, done: set[tuple[str, str, str, int]]) -> list[Job]:
+    """What is not done, the first seed of every cell first."""
+    first = FIRST_SEED if options.development else 0
+    methods = options.methods or ([*BESIDE, *VARIANTS] if options.development else list(METHODS))
+    return [
+        Job(cell, method, seed, options.development)
+        for seed in range(first, first + options.seeds)
+        for cell in CELLS
+        if options.cells in cell.name
+        for method in methods
+        if (REGIME, cell.name, method, seed) not in done
+    ]
 
 
 def run(job: Job) -> Row:
@@ -137,8 +169,8 @@ def run(job: Job) -> Row:
 
     torch.set_num_threads(1)
     logging.set_verbosity_error()
-    method = METHODS[job.method]
-    drawn = method.prepare(draw(job.cell, job.seed), job.cell, job.seed)
+    method = (METHODS | VARIANTS)[job.method]
+    drawn = method.prepare(draw(job.cell, job.seed, development=job.development), job.cell, job.seed)
     tokenizer = AutoTokenizer.from_pretrained(minilm_path())
 
     def encode(part: Dataset) -> Dataset:
@@ -163,7 +195,12 @@ def run(job: Job) -> Row:
             **method.arguments,
         )
         trainer = OTWeightedTrainer(
-            model, args, train_dataset=encode(drawn.train), meta_dataset=encode(drawn.meta), processing_class=tokenizer
+            model,
+            args,
+            train_dataset=encode(drawn.train),
+            meta_dataset=encode(drawn.meta),
+            processing_class=tokenizer,
+            **method.objects,
         )
         started = time.perf_counter()
         trainer.train()
@@ -171,24 +208,29 @@ def run(job: Job) -> Row:
         logits = torch.tensor(trainer.predict(encode(drawn.test)).predictions)
     labels = torch.tensor(drawn.test["label"])
     counts = torch.bincount(torch.tensor(drawn.train["label"]), minlength=drawn.num_classes)
+    logits = method.adjust(logits, counts)
     found = {name: round(value, 4) for name, value in scores(logits, labels, labels, counts).items()}
     common = {"regime": REGIME, **describe(job.cell), "method": job.method, "seed": job.seed}
     return {**common, **found, "seconds": round(seconds, 1)}
 
 
-def draw(cell: Cell, seed: int) -> Drawn:
-    """Long-tailed training set with its wrong labels, clean meta set, and the official test split."""
+def draw(cell: Cell, seed: int, *, development: bool = False) -> Drawn:
+    """Long-tailed training set with its wrong labels, clean meta set, and the official test split; held-out training
+    rows in its place for development.
+    """
     data = SOURCES[cell.dataset]()
     labels, texts = np.array(data["train"]["label"]), np.array(data["train"]["text"], dtype=object)
     num_classes = int(labels.max()) + 1
-    meta, rest = split_off(labels, META_PER_CLASS, np.random.default_rng(seed))
+    pool, held = held_out_rows(labels) if development else (np.arange(len(labels)), None)
+    meta, rest = (pool[rows] for rows in split_off(labels[pool], META_PER_CLASS, np.random.default_rng(seed)))
     rows = rest[subset(labels[rest], num_classes, cell, seed)]
     given = corrupt(labels[rows], load(cell.dataset).features[rows], num_classes, cell, seed)
 
     def part(chosen: np.ndarray, classes: np.ndarray) -> Dataset:
         return Dataset.from_dict({"text": texts[chosen].tolist(), "label": classes.tolist()})
 
-    return Drawn(part(rows, given), part(meta, labels[meta]), data["test"], rows, num_classes)
+    test = data["test"] if held is None else part(held, labels[held])
+    return Drawn(part(rows, given), part(meta, labels[meta]), test, rows, num_classes)
 
 
 if __name__ == "__main__":

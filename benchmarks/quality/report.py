@@ -33,15 +33,16 @@ from benchmarks.quality.tables import (
     missing_text,
     rank_table,
     readme_table,
+    same_test_table,
     score_table,
     settings_table,
 )
 from benchmarks.quality.targets import verdicts
+from benchmarks.quality.variants import DEVELOPMENT_RESULTS
 from recipes.readme import fill
 
 ROOT = Path(__file__).resolve().parents[2]
 AUDIT_RESULTS = RESULTS.with_name("label_audit.json")
-DEVELOPMENT_RESULTS = RESULTS.with_name("quality_development.json")
 COST_RESULTS = RESULTS.with_name("quality_cost.json")
 NOTES = Path(__file__).with_name("notes.md")
 PAGE = ROOT / "docs" / "quality.md"
@@ -145,6 +146,7 @@ def regime_section(regime: Regime, side_by_side: Regime) -> list[str]:
         "equals is ahead of any one of them by luck. In brackets Student's interval over the paired seeds.",
         difference_table(regime, regime.cells),
         *subgroup_part(regime),
+        *same_test_part(regime),
         "### Default against each baseline",
         "Mean over the cells in points, the cell where the default does worst, and in how many it is ahead.",
         baseline_table(regime),
@@ -163,6 +165,21 @@ def subgroup_part(regime: Regime) -> list[str]:
     return [
         "Recall of the worst *hidden subgroup*, where classes were merged and the tail is one of subgroups:",
         difference_table(regime, regime.subgroup_cells, "worst_group"),
+    ]
+
+
+def same_test_part(regime: Regime) -> list[str]:
+    """How hard the targets are: nobody knows beforehand which baseline a cell will favour."""
+    table = same_test_table(regime)
+    if not table:
+        return []
+    return [
+        "### Every method against the best baseline of each cell",
+        "The default is to be no more than a standard error behind the best baseline of each cell. The same test, put "
+        "to every method (against the others; ours are nobody's rivals): in how many cells it is more than a standard "
+        "error behind the best of the others, and the mean difference from that best, in points, above it where "
+        "positive.",
+        table,
     ]
 
 

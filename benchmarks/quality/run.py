@@ -28,10 +28,16 @@ from benchmarks.quality.methods import METHODS
 from benchmarks.quality.problems import Cell, Problem, draw, hold_out
 from benchmarks.quality.results import RESULTS, Row, describe, key, read, write
 from benchmarks.quality.scores import scores
-from benchmarks.quality.variants import FIRST_SEED, VARIANTS, development, development_cells, development_methods
+from benchmarks.quality.variants import (
+    DEVELOPMENT_RESULTS,
+    FIRST_SEED,
+    VARIANTS,
+    development,
+    development_cells,
+    development_methods,
+)
 
 REGIME = "frozen"
-DEVELOPMENT_RESULTS = RESULTS.with_name("quality_development.json")
 WRITE_EVERY_SECONDS = 30
 
 

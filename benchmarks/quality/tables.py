@@ -10,7 +10,16 @@ import numpy as np
 from benchmarks.quality.compared import JUDGED, REFERENCE, SCORE, TITLES, Regime, title
 from benchmarks.quality.results import Row
 from benchmarks.quality.statistics import Difference, Estimate, mean_se, paired_difference, ranks
-from benchmarks.quality.targets import FEWEST_SEEDS, Comparison, compare, compare_best, gain, points
+from benchmarks.quality.targets import (
+    FEWEST_SEEDS,
+    Comparison,
+    against_best,
+    clearly_worse,
+    compare,
+    compare_best,
+    gain,
+    points,
+)
 
 #: Metric -> heading; the calibration error is the one that is better low.
 METRICS = {
@@ -115,6 +124,18 @@ def baseline_table(regime: Regime) -> str:
         lines.append(line)
     head = ["default minus", "labels as they are", "lowest", "ahead in", "wrong labels", "lowest", "ahead in"]
     return markdown(head, lines)
+
+
+def same_test_table(regime: Regime) -> str:
+    """Every method against the best baseline of each cell, itself left out: what the default is held to."""
+    lines = []
+    for method in regime.methods:
+        clean, noisy = (against_best(regime, method, noisy=kind) for kind in (False, True))
+        if clean and noisy:
+            worse = f"{len(clearly_worse(clean))} of {len(clean)}"
+            lines.append([title(method), worse, points(gain(clean)), points(gain(noisy))])
+    head = ["method", "labels as they are: clearly worse in", "labels as they are: mean", "wrong labels: mean"]
+    return markdown(head, lines) if lines else ""
 
 
 def summary(found: Sequence[Comparison], cells: int) -> list[str]:

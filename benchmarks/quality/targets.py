@@ -18,7 +18,7 @@ FEWEST_SEEDS = 2
 
 
 class Comparison(NamedTuple):
-    """The default and one baseline in one cell, on the seeds that both have."""
+    """The method that is judged and one baseline in one cell, on the seeds that both have."""
 
     cell: str
     baseline: str
@@ -40,9 +40,9 @@ class Verdict(NamedTuple):
     numbers: str
 
 
-def compare(regime: Regime, cell: str, baseline: str, metric: str = SCORE) -> Comparison | None:
-    """Default against baseline; none without a seed that both have."""
-    ours, theirs = regime.seeds(cell, JUDGED, metric), regime.seeds(cell, baseline, metric)
+def compare(regime: Regime, cell: str, baseline: str, metric: str = SCORE, judged: str = JUDGED) -> Comparison | None:
+    """Default, or another that is judged, against baseline; none without a seed that both have."""
+    ours, theirs = regime.seeds(cell, judged, metric), regime.seeds(cell, baseline, metric)
     difference = paired_difference(ours, theirs)
     if difference is None:
         return None
@@ -52,13 +52,13 @@ def compare(regime: Regime, cell: str, baseline: str, metric: str = SCORE) -> Co
 
 
 def compare_best(
-    regime: Regime, cell: str, metric: str = SCORE, baselines: Sequence[str] | None = None
+    regime: Regime, cell: str, metric: str = SCORE, baselines: Sequence[str] | None = None, judged: str = JUDGED
 ) -> Comparison | None:
-    """Default against the baseline that is best in the cell, out of those with `FEWEST_SEEDS` in common, or with the
-    most where none has as many.
+    """Default, or another that is judged, against the baseline that is best in the cell, itself left out: out of those
+    with `FEWEST_SEEDS` in common, or with the most where none has as many.
     """
     candidates = regime.baselines if baselines is None else baselines
-    found = [compare(regime, cell, baseline, metric) for baseline in candidates]
+    found = [compare(regime, cell, baseline, metric, judged) for baseline in candidates if baseline != judged]
     known = [comparison for comparison in found if comparison is not None]
     if not known:
         return None
@@ -108,14 +108,24 @@ def coverage(judged: int, all_cells: int) -> str:
     return "" if judged == all_cells else f" (judged: {judged} of {all_cells} cells)"
 
 
+def against_best(regime: Regime, judged: str, *, noisy: bool) -> list[Comparison]:
+    """A method against the best baseline of each cell of a half, where two seeds at least are shared."""
+    found = [compare_best(regime, cell, judged=judged) for cell in regime.half(noisy)]
+    return [one for one in found if one is not None and one.known]
+
+
+def clearly_worse(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Those where the baseline is ahead by more than a standard error."""
+    return [one for one in comparisons if one.difference.mean < -one.difference.standard_error]
+
+
 def not_worse(regime: Regime) -> Verdict:
     """No cell without wrong labels where the best baseline is ahead by more than a standard error."""
     target = "labels as they are: in no cell worse than the best baseline by more than a standard error"
-    cells = regime.half(noisy=False)
-    known = [one for one in (compare_best(regime, cell) for cell in cells) if one is not None and one.known]
+    cells, known = regime.half(noisy=False), against_best(regime, JUDGED, noisy=False)
     if not known:
         return Verdict(target, None, "no cell with two seeds")
-    worse = [one for one in known if one.difference.mean < -one.difference.standard_error]
+    worse = clearly_worse(known)
     told = f"worse in {len(worse)} of {len(known)} cells{coverage(len(known), len(cells))}"
     listed = "; ".join(
         f"{regime.title(one.cell)}: {points(one.difference.mean)} ± {100 * one.difference.standard_error:.1f} "

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from unittest import mock
 
+import numpy as np
 import torch
 
 from benchmarks.quality.cells import FASHION_KINDS
@@ -16,9 +17,11 @@ from benchmarks.quality.method import Method
 from benchmarks.quality.methods import METHODS, adjusted
 from benchmarks.quality.prepared import Prepared, transport, weighted
 from benchmarks.quality.problems import Cell, Frozen, Problem
+from benchmarks.quality.results import RESULTS
 from hf_otw.target import square_root_mass
 from hf_otw.weighting import CleanPosterior, clean_posterior, gaussians
 
+DEVELOPMENT_RESULTS = RESULTS.with_name("quality_development.json")
 HELD_OUT = 0.3
 MOST_HELD_OUT = 4000
 #: The first seeds belong to the comparison itself.
@@ -48,17 +51,22 @@ def development_cells() -> list[Cell]:
 
 def development(data: Frozen) -> Frozen:
     """Training rows in place of the test split, at most a third of each class, and the others to train on."""
+    rest, test = held_out_rows(data.labels)
+    return Frozen(data.features[rest], data.labels[rest], data.features[test], data.labels[test])
+
+
+def held_out_rows(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the training rows that stay, and of those that are held out."""
     rng = torch.Generator().manual_seed(12345)
-    classes = torch.from_numpy(data.labels)
+    classes = torch.from_numpy(labels)
     held = torch.zeros(len(classes), dtype=torch.bool)
     for k in classes.unique():
         own = (classes == k).nonzero().flatten()
         own = own[torch.randperm(len(own), generator=rng)]
         held[own[: int(HELD_OUT * len(own))]] = True
     test = held.nonzero().flatten()
-    test = test[torch.randperm(len(test), generator=rng)[:MOST_HELD_OUT]].numpy()
-    rest = (~held).numpy()
-    return Frozen(data.features[rest], data.labels[rest], data.features[test], data.labels[test])
+    test = test[torch.randperm(len(test), generator=rng)[:MOST_HELD_OUT]]
+    return (~held).nonzero().flatten().numpy(), test.numpy()
 
 
 def with_meta_rows(problem: Problem, seed: int, *, prepare: Callable[[Problem, int], Prepared]) -> Prepared:
