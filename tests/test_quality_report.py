@@ -423,7 +423,7 @@ def test_variants_of_a_regime_have_a_table_of_their_own() -> None:
     assert "Full fine-tuning, 2 seeds a cell:" in found
     assert "| default | **70.0** |" in found
     assert "| without meta term | 50.1 |" in found
-    assert "| loss's prior squared | **81.2** | **71.2** |" in found
+    assert "| loss's prior to the power of 2 | **81.2** | **71.2** |" in found
 
 
 def made_similar_and_split(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
