@@ -50,7 +50,7 @@ def development_section(rows: Sequence[Row]) -> str:
     return (
         "## How the default was chosen\n\n"
         "On held-out rows of the *training* splits, other seeds than above, four labels in ten wrong (in fine-tuning "
-        "two on SST-2), in "
+        "two on SST-2; it runs in bfloat16 here, so that its figures compare with each other alone), in "
         "[benchmarks/results/quality_development.json](../benchmarks/results/quality_development.json). Mean balanced "
         "accuracy; **bold**: the best of a column.\n\n" + "\n\n".join(tables)
     )
