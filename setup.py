@@ -88,8 +88,8 @@ setup(
     package_data={
         "hf_otw": [
             "py.typed",
-            "model_card_template.md",
-            "templates/*.jinja",
+            "report/templates/*",
+            "audit/templates/*",
             "metrics/**/*.py",
             "accelerate_configs/*.yaml",
             "recipe/library/*.yaml",

@@ -10,16 +10,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hf_otw.args import OTWeightedTrainingArguments
     from hf_otw.checkpoint import last_complete_checkpoint
-    from hf_otw.learn import WeightsResult, learn_weights
+    from hf_otw.config.args import OTWeightedTrainingArguments
+    from hf_otw.learn import learn_weights
     from hf_otw.trainer import OTWeightedTrainer
+    from hf_otw.weighting.statistics import WeightsResult
 
 __version__ = "0.1.0"
 
 _LAZY = {
     "OTWeightedTrainer": "hf_otw.trainer",
-    "OTWeightedTrainingArguments": "hf_otw.args",
+    "OTWeightedTrainingArguments": "hf_otw.config.args",
     "WeightsResult": "hf_otw.learn",
     "learn_weights": "hf_otw.learn",
     "last_complete_checkpoint": "hf_otw.checkpoint",

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar, cast
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hf_otw.costs import COSTS, FeatureCost, Standardizer
-from hf_otw.registry import look_up
-from hf_otw.stored import StoredFeatures, as_tensor
-from hf_otw.target import (
-    TARGET_MASSES,
-    TARGETS,
-    check_classes,
-    class_totals,
-    effective_sample_size,
-    effective_sample_size_per_class,
-)
+from hf_otw._utils import look_up
+from hf_otw.features.stored import Standardizer, StoredFeatures, as_tensor
 from hf_otw.transport import OBJECTIVES
 from hf_otw.transport._check import check_reg
+from hf_otw.transport.costs import COSTS, FeatureCost
 from hf_otw.transport.rows import RowMarginal
 from hf_otw.types import Cost, Measure
 from hf_otw.weighting import (
@@ -35,34 +26,14 @@ from hf_otw.weighting import (
     Table,
     WeightModel,
 )
+from hf_otw.weighting.statistics import WeightsResult, _as_numpy, summarise
+from hf_otw.weighting.target import TARGET_MASSES, TARGETS, check_classes
 
 DEFAULT_REG = 0.1
 #: Weight models that judge labels: their cost must not see them.
 JUDGES = {"clean_posterior": CleanPosterior, "own_class": OwnClassMass, "agreement": Agreement}
 
 Array = TypeVar("Array", np.ndarray, Tensor)
-
-
-class WeightsResult(NamedTuple):
-    """What `learn_weights` returns: arrays of the kind that came in.
-
-    Shape:
-        - weights: `(n,)`, non-negative, mean 1. Ready for scikit-learn's `sample_weight`.
-        - class_totals: `(K,)`, share of the total weight that each class holds, sums to 1.
-        - ess: effective sample size, `(sum w)^2 / sum w^2`, between 1 and `n`.
-        - ess_per_class: `(K,)`, the same inside each class.
-        - value: the objective at the weights, NaN where there is none.
-        - converged: whether the solver met its tolerance.
-        - marginal_error: L1 violation of the column marginal.
-    """
-
-    weights: np.ndarray | Tensor
-    class_totals: np.ndarray | Tensor
-    ess: float
-    ess_per_class: np.ndarray | Tensor
-    value: float
-    converged: bool
-    marginal_error: float
 
 
 def learn_weights(
@@ -154,20 +125,6 @@ def learn_weights(
         solved.weights, y, num_classes, float(solved.value), bool(solved.converged > 0), float(solved.marginal_error)
     )
     return result if isinstance(features, Tensor) else _as_numpy(result)
-
-
-def summarise(
-    weights: Tensor, labels: Tensor, num_classes: int, value: float, converged: bool, marginal_error: float = math.nan
-) -> WeightsResult:
-    """Describe weights `(n,)` of rows with labels `(n,)`."""
-    totals, ess = class_totals(weights, labels, num_classes), effective_sample_size(weights)
-    per_class = effective_sample_size_per_class(weights, labels, num_classes)
-    return WeightsResult(weights, totals, float(ess), per_class, value, converged, marginal_error)
-
-
-def _as_numpy(result: WeightsResult) -> WeightsResult:
-    arrays = {name: getattr(result, name).cpu().numpy() for name in ("weights", "class_totals", "ess_per_class")}
-    return result._replace(**arrays)
 
 
 def _weight_model(

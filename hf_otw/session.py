@@ -1,6 +1,4 @@
-"""One training run's weighting: the algorithm (`hf_otw.reweighter`) joined to the model, the data and the processes of
-the run.
-"""
+"""Weighting of one training run: joins the algorithm to the model, the data and the processes."""
 
 from __future__ import annotations
 
@@ -13,11 +11,11 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from hf_otw.encoding import Encoder
-from hf_otw.memory import FeatureMemory
-from hf_otw.required import required
-from hf_otw.reweighter import Reweighter
-from hf_otw.training_data import TrainingData
+from hf_otw._utils import required
+from hf_otw.data.training import TrainingData
+from hf_otw.features.encoder import Encoder
+from hf_otw.features.memory import FeatureMemory
+from hf_otw.weighting.reweighter import Reweighter
 
 #: Batches of features that are exchanged at once when the memory is filled.
 CHUNK_BATCHES = 16

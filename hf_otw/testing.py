@@ -13,7 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from hf_otw.costs import CostBlocks, FeatureCost
+from hf_otw.transport.blocks import CostBlocks
+from hf_otw.transport.costs import FeatureCost
 from hf_otw.types import Cost, Measure, TransportResult, Weights
 from hf_otw.weighting.base import WeightModel
 

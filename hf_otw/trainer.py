@@ -10,23 +10,23 @@ from torch import Tensor, nn
 from transformers import Trainer
 
 from hf_otw import checkpoint
-from hf_otw.args import WeightingArguments
-from hf_otw.batch_loss import BatchLoss
-from hf_otw.cards import card_fields, save_card
-from hf_otw.data import EXAMPLE_INDEX, IndexCollator
-from hf_otw.encoding import build_encoder
-from hf_otw.factory import WITHOUT_TRANSPORT, build_reweighter, build_schedule
-from hf_otw.features import find_heads
-from hf_otw.learn import WeightsResult, summarise
+from hf_otw.config.args import WeightingArguments
+from hf_otw.config.build import WITHOUT_TRANSPORT, build_reweighter, build_schedule
+from hf_otw.config.compatibility import check_index, check_learned_cost, check_support
+from hf_otw.data.index import EXAMPLE_INDEX, IndexCollator
+from hf_otw.data.training import TrainingData, prepare_data
+from hf_otw.features.encoder import build_encoder
+from hf_otw.features.head import find_heads
+from hf_otw.features.shards import shard_of
 from hf_otw.losses import ExampleLoss
-from hf_otw.outputs import with_loss
+from hf_otw.report.card_facts import card_fields, save_card
 from hf_otw.session import WeightingSession
-from hf_otw.shards import shard_of
-from hf_otw.support import check_index, check_learned_cost, check_support
 from hf_otw.tasks import Task, find_task
-from hf_otw.training_data import TrainingData, prepare_data
+from hf_otw.tasks.batch_loss import BatchLoss
+from hf_otw.tasks.outputs import with_loss
 from hf_otw.types import Cost
 from hf_otw.weighting import WeightModel
+from hf_otw.weighting.statistics import WeightsResult, summarise
 
 
 class OTWeightedTrainer(Trainer):
@@ -271,7 +271,7 @@ class OTWeightedTrainer(Trainer):
 
         Args:
             positional, card: the arguments of `Trainer.create_model_card`, and `ot`, `plain`, `ot_recall`,
-                `plain_recall` of `hf_otw.model_card.CardData`; the metrics of the latest evaluation by default.
+                `plain_recall` of `hf_otw.report.model_card.CardData`; the metrics of the latest evaluation by default.
         """
         if not self.is_weighted or self._data is None:
             super().create_model_card(*positional, **card)

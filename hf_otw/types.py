@@ -44,7 +44,7 @@ class Measure(NamedTuple):
 
     Shape:
         - features: `(n, D)`, float32 or float64, finite; for weight models that read them in slices only, also
-          `hf_otw.stored.StoredFeatures`, which are nowhere as a whole.
+          `hf_otw.features.stored.StoredFeatures`, which are nowhere as a whole.
         - labels: `(n,)`, int64, in `0..K-1`.
         - mass: `(n,)`, non-negative, sums to 1. For the source it is the *prior* over rows (uniform unless said
           otherwise): what the weights would be if transport had nothing to say.

@@ -1,4 +1,4 @@
-"""What the recipes of this folder may ask for by name, for `hf_otw.recipe.catalogue.catalogue_for`."""
+"""What the recipes of this folder may ask for by name, for `hf_otw.recipe.built_in.catalogue_for`."""
 
 from __future__ import annotations
 

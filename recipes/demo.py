@@ -30,7 +30,8 @@ from transformers.utils import logging as transformers_logging
 
 from hf_otw import OTWeightedTrainer, OTWeightedTrainingArguments
 from hf_otw.metrics import make_compute_metrics
-from hf_otw.report import ReportData, write_report
+from hf_otw.report.data import ReportData
+from hf_otw.report.page import write_report
 from recipes.sources import load_reuters, minilm_path
 
 METHODS: dict[str, dict[str, Any]] = {

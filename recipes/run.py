@@ -17,7 +17,7 @@ from typing import Any
 import datasets
 from transformers.utils import logging as transformers_logging
 
-from hf_otw.processes import leave_processes
+from hf_otw.cli.processes import leave_processes
 from hf_otw.recipe.run import collect, prepare, train_all
 from recipes.catalogue import catalogue
 from recipes.config import ROOT, load_recipe, recipe_name

@@ -8,7 +8,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hf_otw.costs import CombinedCost, FeatureCost, LabelCost
+from hf_otw.transport.costs import CombinedCost, FeatureCost, LabelCost
 from hf_otw.types import Cost, Measure
 
 

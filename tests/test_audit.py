@@ -16,7 +16,7 @@ from hf_otw.audit.heads import fit_head, predict
 from hf_otw.audit.judge import judge
 from hf_otw.audit.labelled import Columns, find_column, load_labelled
 from hf_otw.audit.weigh import weigh
-from hf_otw.rows import load_rows, renamed, with_classes
+from hf_otw.data.files import load_rows, renamed, with_classes
 
 torch.set_num_threads(1)
 

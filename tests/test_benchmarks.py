@@ -92,8 +92,8 @@ def test_every_way_of_training_has_a_title() -> None:
 class TestSolvers:
     def test_the_right_answers(self) -> None:
         """`kl` by finite differences of the value, in a direction that keeps the sum of the masses."""
-        from hf_otw.costs import CostBlocks
         from hf_otw.transport import solve_sinkhorn
+        from hf_otw.transport.blocks import CostBlocks
 
         problem = make_problem(6, 4)
         move = torch.zeros(6, dtype=torch.float64)
@@ -234,7 +234,7 @@ class TestScale:
         assert scale_table([]) == "Not run."
 
     def test_the_plan_counts_bytes_as_the_memory_does(self) -> None:
-        from hf_otw.memory import FeatureMemory
+        from hf_otw.features.memory import FeatureMemory
 
         memory = FeatureMemory(1000, 8, torch.device("cpu"), held=torch.arange(250))
         held = bytes_per_process(1000, 8, 10, 4)

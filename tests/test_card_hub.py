@@ -12,7 +12,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard, constants
 
-from hf_otw.model_card import CardData, build_model_card
+from hf_otw.report.model_card import CardData, build_model_card
 from tests.card_rules import problems
 from tests.command_line import hf_otw
 from tests.hub_server import Hub, serving

@@ -9,7 +9,7 @@ import torch
 from huggingface_hub import ModelCard
 
 from hf_otw import OTWeightedTrainer
-from hf_otw.cards import pipeline_tag
+from hf_otw.report.card_facts import pipeline_tag
 from tests.toys import toy_dataset, toy_trainer
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from hf_otw.types import Measure
-from hf_otw.weighting import class_scores as module
-from hf_otw.weighting.class_scores import MAX_WIDTH, PENALTIES, alignment, class_scores
+from hf_otw.weighting.models import class_scores as module
+from hf_otw.weighting.models.class_scores import MAX_WIDTH, PENALTIES, alignment, class_scores
 
 K = 3
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from hf_otw.target import balanced_class_mass, class_totals, examples_target, prototypes_target, square_root_mass
 from hf_otw.types import Measure
 from hf_otw.weighting import CleanPosterior
-from hf_otw.weighting.clean_posterior import FLOOR, weights_of
-from hf_otw.weighting.noise_model import NoiseModel
+from hf_otw.weighting.models.clean_posterior import FLOOR, weights_of
+from hf_otw.weighting.models.noise_model import NoiseModel
+from hf_otw.weighting.statistics import class_totals
+from hf_otw.weighting.target import balanced_class_mass, examples_target, prototypes_target, square_root_mass
 
 K, N = 4, 1500
 
@@ -138,7 +139,7 @@ def test_of_beliefs_that_fit_alike_the_strongest(
 ) -> None:
     """Kills: the best fit by however little, the weakest of those that are alike, or a slack on the wrong side."""
     found = iter(fits)
-    monkeypatch.setattr("hf_otw.weighting.clean_posterior.alignment", lambda *_: torch.tensor(next(found)))
+    monkeypatch.setattr("hf_otw.weighting.models.clean_posterior.alignment", lambda *_: torch.tensor(next(found)))
     source, target, _ = problem(0.3)
     model = CleanPosterior()
     model(torch.arange(N), source, target)

@@ -172,7 +172,7 @@ def test_the_doctor_finds_this_environment_well(capsys: pytest.CaptureFixture, m
 
 def test_the_doctor_says_what_is_wrong(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kills: an old package that passes, a missing one that goes unnoticed, a failure with exit code 0."""
-    from hf_otw import checkup
+    from hf_otw.cli import checkup
 
     real = checkup.metadata.version
 

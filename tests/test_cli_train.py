@@ -31,9 +31,9 @@ from transformers import (
     ViTImageProcessor,
 )
 
-from hf_otw.recipe.private import without_secrets
 from hf_otw.recipe.publish import recipe_text
 from hf_otw.recipe.reading import load_recipe
+from hf_otw.recipe.schema import without_secrets
 from tests.command_line import ROOT, hf_otw, hf_otw_process
 
 torch.set_num_threads(1)

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hf_otw.costs import COSTS, CombinedCost, CostBlocks, FeatureCost, LabelCost, Standardizer
+from hf_otw.features.stored import Standardizer
+from hf_otw.transport.blocks import CostBlocks
+from hf_otw.transport.costs import COSTS, CombinedCost, FeatureCost, LabelCost
 from tests.compare import assert_equal_values
 from tests.generators import random_problem
 

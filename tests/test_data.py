@@ -13,18 +13,10 @@ import pytest
 import torch
 from datasets import Dataset, Value
 
-from hf_otw.data import (
-    EXAMPLE_INDEX,
-    IndexCollator,
-    IndexedDataset,
-    check_dataset,
-    read_labels,
-    rows_seen_elsewhere,
-    split_meta,
-    take_rows,
-    with_example_index,
-)
-from hf_otw.overlap import count_overlap, remove_overlap, row_hashes
+from hf_otw.data.columns import check_dataset, read_labels
+from hf_otw.data.index import EXAMPLE_INDEX, IndexCollator, IndexedDataset, take_rows, with_example_index
+from hf_otw.data.overlap import count_overlap, remove_overlap, row_hashes
+from hf_otw.data.split import rows_seen_elsewhere, split_meta
 from tests.toys import toy_dataset
 
 TEXTS = ["a cat", "a dog", "", "ünï", "a cat "]
@@ -193,7 +185,7 @@ def test_check_dataset_accepts_what_has_rows():
 def test_split_meta(caplog):
     labels = torch.tensor([0] * 20 + [1] * 8 + [2] * 3)
     state = np.random.get_state()[1].copy()  # noqa: NPY002
-    with caplog.at_level(logging.WARNING, logger="hf_otw.data"):
+    with caplog.at_level(logging.WARNING, logger="hf_otw.data.split"):
         split = split_meta(labels, 3, 4, seed=0, class_names=["a", "b", "c"])
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
     assert labels[split.meta_rows].bincount().tolist() == [4, 4, 1]

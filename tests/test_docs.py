@@ -26,7 +26,7 @@ from PIL import Image
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel, ViTConfig, ViTImageProcessor, ViTModel
 
 import hf_otw
-from hf_otw.args import OTWeightedTrainingArguments
+from hf_otw.config.args import OTWeightedTrainingArguments
 from recipes import terminal
 from recipes.picture import PICTURE, gains, svg
 from recipes.table import RESULTS, read_results
@@ -88,7 +88,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def offline(pretrained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the pages speak of, and stand-ins for what they would download."""
     # In this order: imported when the other is replaced already, the second would keep the replacement for ever.
-    for place in ("hf_otw.recipe.run", "hf_otw.args"):
+    for place in ("hf_otw.recipe.run", "hf_otw.config.args"):
         monkeypatch.setattr(f"{place}.OTWeightedTrainingArguments", Quick)
     kinds = ("AutoTokenizer", "AutoModel", "AutoModelForSequenceClassification", "AutoImageProcessor")
     for name in (*kinds, "AutoModelForImageClassification"):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hf_otw import drawings
-from hf_otw.figure_callback import FigureCallback
+from hf_otw.report import matplotlib_figures as drawings
+from hf_otw.report.callback import FigureCallback
 from tests.test_report import COUNTS, NAMES, toy
 
 
@@ -51,7 +51,7 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.M
 
 
 def trainer_on_digits(tmp_path: Path, *more: str) -> object:
-    from hf_otw.recipe.catalogue import catalogue_for
+    from hf_otw.recipe.built_in import catalogue_for
     from hf_otw.recipe.find import library
     from hf_otw.recipe.reading import load_recipe
     from hf_otw.recipe.run import build_trainer, prepare

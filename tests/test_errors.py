@@ -14,8 +14,8 @@ from torch import nn
 from transformers import TrainingArguments
 
 from hf_otw import OTWeightedTrainer, OTWeightedTrainingArguments
-from hf_otw.costs import FeatureCost
-from hf_otw.overlap import remove_overlap
+from hf_otw.data.overlap import remove_overlap
+from hf_otw.transport.costs import FeatureCost
 from hf_otw.weighting import Agreement, CleanPosterior, KeepClassTotals
 from tests.task_toys import CASES, task_model
 from tests.toys import collate, host_args, model, parameters, toy_args, toy_dataset, toy_trainer
@@ -293,7 +293,7 @@ def test_a_cost_of_ones_own_beside_one_that_is_learned(tmp_path):
 
 def test_more_classes_than_a_learned_cost_can_take_are_refused_at_once(tmp_path, monkeypatch):
     """Kills: a refusal at the first solve, after an epoch, or of a weighting that is given its cost."""
-    monkeypatch.setattr("hf_otw.weighting.clean_posterior.MAX_CLASSES", 2)
+    monkeypatch.setattr("hf_otw.weighting.models.clean_posterior.MAX_CLASSES", 2)
     with pytest.raises(ValueError, match="at most 2 classes for weighting='clean_posterior'.*got 3.*agreement"):
         toy_trainer(tmp_path, weighting="clean_posterior")
     toy_trainer(tmp_path, weighting="agreement")

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from hf_otw.encoding import Encoder, evaluating
-from hf_otw.features import HeadInput, find_heads
-from hf_otw.pooling import one_vector
+from hf_otw.features.encoder import Encoder, evaluating
+from hf_otw.features.head import HeadInput, find_heads
+from hf_otw.features.pooling import one_vector
 from hf_otw.tasks import SingleLabel
 from tests.toys import MODELS, PAD, collate, model, parameters, toy_dataset, toy_trainer
 

@@ -6,13 +6,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import hf_otw.costs
-from hf_otw.costs import COSTS, FeatureCost, LabelCost, Standardizer
+import hf_otw.transport.blocks
+from hf_otw.features.stored import Standardizer
 from hf_otw.learn import JUDGES, learn_weights
-from hf_otw.target import TARGET_MASSES, TARGETS, effective_sample_size
 from hf_otw.transport import OBJECTIVES, BoundedRows, FixedRows, FreeRows, RelaxedRows
+from hf_otw.transport.costs import COSTS, FeatureCost, LabelCost
 from hf_otw.weighting import Agreement, CleanPosterior, KeepClassTotals, OwnClassMass, Uniform, WeightModel, WeightNet
 from hf_otw.weighting.base import exact, mean_one
+from hf_otw.weighting.statistics import effective_sample_size
+from hf_otw.weighting.target import TARGET_MASSES, TARGETS
 from tests.compare import assert_equal_values, assert_weights
 from tests.generators import learn_inputs
 
@@ -189,14 +191,14 @@ def test_a_weight_model_is_used_as_it_is():
 )
 def test_row_blocks_do_not_change_the_weights(options, monkeypatch):
     expected = learn_weights(*data(), **options).weights
-    whole = hf_otw.costs.CostBlocks.__init__
+    whole = hf_otw.transport.blocks.CostBlocks.__init__
     made = []
 
     def tiny(self, *args, **kwargs):
         whole(self, *args, **kwargs | {"block_rows": 7, "cache_bytes": 0})
         made.append(self)
 
-    monkeypatch.setattr(hf_otw.costs.CostBlocks, "__init__", tiny)
+    monkeypatch.setattr(hf_otw.transport.blocks.CostBlocks, "__init__", tiny)
     found = learn_weights(*data(), **options).weights
     assert made
     assert_equal_values(found, expected, atol=1e-6)

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from transformers import Trainer, TrainingArguments
 
 from hf_otw import OTWeightedTrainer, OTWeightedTrainingArguments
-from hf_otw.features import HeadInput, find_heads
-from hf_otw.pooling import one_vector
+from hf_otw.features.head import HeadInput, find_heads
+from hf_otw.features.pooling import one_vector
 from hf_otw.weighting import CleanPosterior
 from tests.modalities import NORMED, PLAIN_NETS, TOYS, PointNet, logits_of, mean_loss, net, rows, stack
 from tests.toys import PAD, history, host_args, logged, parameters, toy_trainer

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import BatchEncoding, BatchFeature, Trainer, TrainingArguments
 
-from hf_otw.features import find_heads
+from hf_otw.features.head import find_heads
 from hf_otw.weighting import OwnClassMass
 from tests.modalities import TOYS, PointNet, Rows, net, rows, stack
 from tests.test_modalities import DESCENT, build, inputs_of, run

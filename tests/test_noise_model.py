@@ -8,10 +8,10 @@ import torch
 from scipy.stats import multivariate_normal
 
 from hf_otw.types import Measure
-from hf_otw.weighting import gaussians
-from hf_otw.weighting import noise_model as module
-from hf_otw.weighting.class_scores import ClassScores
-from hf_otw.weighting.noise_model import META_ROWS, PRIOR_ROWS, NoiseModel, _Data
+from hf_otw.weighting.models import gaussians
+from hf_otw.weighting.models import noise_model as module
+from hf_otw.weighting.models.class_scores import ClassScores
+from hf_otw.weighting.models.noise_model import META_ROWS, PRIOR_ROWS, NoiseModel, _Data
 
 K = 3
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hf_otw.costs import CombinedCost, CostBlocks, FeatureCost
 from hf_otw.transport import OBJECTIVES, solve_semi_relaxed
+from hf_otw.transport.blocks import CostBlocks
+from hf_otw.transport.costs import CombinedCost, FeatureCost
 from hf_otw.transport.objectives import divergence_objective, entropy_objective, kl_objective, sharp_objective
 from tests.compare import assert_equal_up_to_constant, assert_equal_values
 from tests.generators import Problem, random_problem, simplex

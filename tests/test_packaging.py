@@ -90,7 +90,7 @@ def installed(wheel, tmp_path_factory):
     "name",
     [
         "hf_otw/py.typed",
-        "hf_otw/model_card_template.md",
+        "hf_otw/report/templates/model_card.md",
         *(f"hf_otw/metrics/{metric}/{metric}.py" for metric in METRICS),
     ],
 )
@@ -101,7 +101,7 @@ def test_wheel_has(names, name):
 def test_wheel_has_every_file_of_the_package(names):
     files = (path.relative_to(ROOT) for path in (ROOT / "hf_otw").rglob("*") if path.is_file())
     expected = {path.as_posix() for path in files if "__pycache__" not in path.parts}
-    assert any(name.startswith("hf_otw/templates/") and name.endswith(".jinja") for name in expected)
+    assert {"hf_otw/report/templates/report.html.jinja", "hf_otw/audit/templates/audit.html.jinja"} <= expected
     assert expected - names == set()
 
 
@@ -166,6 +166,7 @@ print(json.dumps([metric_path("balanced_accuracy"), score]))
 def test_model_card_template_can_be_read(installed):
     code = """
 import importlib.resources, json
-print(json.dumps((importlib.resources.files("hf_otw") / "model_card_template.md").read_text(encoding="utf-8")))
+template = importlib.resources.files("hf_otw") / "report" / "templates" / "model_card.md"
+print(json.dumps(template.read_text(encoding="utf-8")))
 """
-    assert installed.run(code) == (ROOT / "hf_otw" / "model_card_template.md").read_text(encoding="utf-8")
+    assert installed.run(code) == (ROOT / "model_card_template.md").read_text(encoding="utf-8")

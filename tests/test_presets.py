@@ -7,12 +7,12 @@ import dataclasses
 import pytest
 import torch
 
-from hf_otw.args import WeightingArguments
-from hf_otw.choices import OF_A_GIVEN_COST, WEIGHTINGS
-from hf_otw.costs import CombinedCost, LabelCost
-from hf_otw.factory import build_cost, build_schedule, build_weight_model
-from hf_otw.presets import PRESETS
+from hf_otw.config.args import WeightingArguments
+from hf_otw.config.build import build_cost, build_schedule, build_weight_model
+from hf_otw.config.options import OF_A_GIVEN_COST, WEIGHTINGS
+from hf_otw.config.presets import PRESETS
 from hf_otw.tasks import SingleLabel
+from hf_otw.transport.costs import CombinedCost, LabelCost
 from hf_otw.types import Measure
 from hf_otw.weighting import CleanPosterior, Table, WeightNet
 

@@ -10,7 +10,7 @@ import torch
 import recipes.run
 from hf_otw.cli import app as app_module
 from hf_otw.cli.main import main
-from hf_otw.processes import leave_processes
+from hf_otw.cli.processes import leave_processes
 
 
 @pytest.fixture

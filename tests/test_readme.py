@@ -47,7 +47,7 @@ def test_the_trainer_example_runs(
         "weight_warmup": 1,
     }
     monkeypatch.setattr(
-        "hf_otw.args.OTWeightedTrainingArguments",
+        "hf_otw.config.args.OTWeightedTrainingArguments",
         lambda out, **kw: OTWeightedTrainingArguments(str(tmp_path / out), **(kw | quick)),
     )
     names: dict[str, object] = {}

@@ -347,7 +347,12 @@ def test_what_is_there_is_not_run_again(
 def test_two_processes_write_one_file(tmp_path: Path) -> None:
     path = DIABETES / "ot.yaml"
     command = [sys.executable, "-m", "accelerate.commands.launch"]
-    command += ["--config_file", str(ROOT / "accelerate_configs" / "cpu_ddp.yaml"), "--dynamo_backend", "no"]
+    command += [
+        "--config_file",
+        str(ROOT.parent / "hf_otw" / "accelerate_configs" / "cpu_ddp.yaml"),
+        "--dynamo_backend",
+        "no",
+    ]
     command += ["-m", "tests.test_recipes_run", str(path), "--output-dir", str(tmp_path), *small(path, {})]
     env = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT.parent)}
     done = subprocess.run(command, cwd=ROOT.parent, env=env, capture_output=True, text=True, timeout=300, check=False)

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hf_otw import figures
-from hf_otw.report import ReportData, render, write_report
-from hf_otw.summary import compare, metric_rows, percent, summarise, times
+from hf_otw.report import plotly_figures as figures
+from hf_otw.report.data import ReportData
+from hf_otw.report.formatting import compare, metric_rows, percent, summarise, times
+from hf_otw.report.page import render, write_report
 
 FIGURES = ("class-totals", "weights", "recall")
 HOSTILE = "<script>alert(1)</script></script><img src=x onerror=alert(2)>"

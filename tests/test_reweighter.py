@@ -10,12 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from hf_otw.costs import FeatureCost, Standardizer
-from hf_otw.reweighter import Reweighter, Schedule
-from hf_otw.target import balanced_class_mass, effective_sample_size, examples_target
+from hf_otw.features.stored import Standardizer
+from hf_otw.transport.costs import FeatureCost
 from hf_otw.types import Cost, Measure, Weights
 from hf_otw.weighting import ClosedForm, Table, WeightModel
 from hf_otw.weighting.base import exact
+from hf_otw.weighting.reweighter import Reweighter, Schedule
+from hf_otw.weighting.statistics import effective_sample_size
+from hf_otw.weighting.target import balanced_class_mass, examples_target
 from tests.test_shards import ThreadShard, divided
 
 N, M, D, K = 30, 8, 3, 3

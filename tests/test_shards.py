@@ -14,10 +14,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from hf_otw.costs import CombinedCost, CostBlocks, FeatureCost, Standardizer, label_agreement, label_distance
-from hf_otw.shards import ProcessShard
+from hf_otw.features.shards import ProcessShard
+from hf_otw.features.stored import Standardizer
 from hf_otw.transport import BoundedRows, FixedRows, FreeRows, RelaxedRows, solve_semi_relaxed, solve_sinkhorn
 from hf_otw.transport._check import check_finite
+from hf_otw.transport.blocks import CostBlocks
+from hf_otw.transport.costs import CombinedCost, FeatureCost, label_agreement, label_distance
 from hf_otw.transport.objectives import DIVISIBLE, entropy_objective, kl_objective
 from hf_otw.types import Measure
 from hf_otw.weighting import Agreement, CleanPosterior, ClosedForm, OwnClassMass, WeightNet

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from hf_otw import learn_weights
-from hf_otw.costs import Standardizer
-from hf_otw.memory import FeatureMemory
-from hf_otw.stored import StoredFeatures
+from hf_otw.features.memory import FeatureMemory
+from hf_otw.features.stored import Standardizer, StoredFeatures
 from hf_otw.types import Cost, Measure, Weights
 from hf_otw.weighting import ClosedForm, WeightModel
 from hf_otw.weighting.base import exact

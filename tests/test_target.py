@@ -3,14 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hf_otw.registry import look_up
-from hf_otw.target import (
+from hf_otw._utils import look_up
+from hf_otw.weighting.statistics import class_totals, effective_sample_size, effective_sample_size_per_class
+from hf_otw.weighting.target import (
     balanced_class_mass,
     check_classes,
     class_prior_mass,
-    class_totals,
-    effective_sample_size,
-    effective_sample_size_per_class,
     examples_target,
     prototypes_target,
 )

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from hf_otw import OTWeightedTrainingArguments
-from hf_otw.costs import LabelCost, label_agreement, label_distance
+from hf_otw.data.training import TrainingData
 from hf_otw.tasks import (
     TASKS,
     CausalLM,
@@ -38,7 +38,7 @@ from hf_otw.tasks import (
 from hf_otw.tasks.base import SMALLEST_CLASS, join_rare
 from hf_otw.tasks.choose import _infer
 from hf_otw.tasks.regression import bin_edges
-from hf_otw.training_data import TrainingData
+from hf_otw.transport.costs import LabelCost, label_agreement, label_distance
 from hf_otw.types import Measure
 from tests.task_toys import BERT, CASES, task_model
 from tests.toys import model, toy_args, toy_dataset, toy_trainer
@@ -349,7 +349,7 @@ def test_a_task_of_ones_own(tmp_path):
 
 
 def test_every_named_task_is_an_argument():
-    from hf_otw.choices import TASKS as NAMES
+    from hf_otw.config.options import TASKS as NAMES
 
     assert set(NAMES) == set(TASKS)
 

@@ -7,7 +7,6 @@ from functools import partial
 import pytest
 import torch
 
-from hf_otw.costs import COSTS, CostBlocks, FeatureCost
 from hf_otw.testing import FEATURE_DIM, NUM_CLASSES, NUM_EXAMPLES, check_cost, check_solver, check_weighting
 from hf_otw.transport import (
     OBJECTIVES,
@@ -19,6 +18,8 @@ from hf_otw.transport import (
     solve_sinkhorn,
     solve_symmetric,
 )
+from hf_otw.transport.blocks import CostBlocks
+from hf_otw.transport.costs import COSTS, FeatureCost
 from hf_otw.weighting import (
     Agreement,
     CleanPosterior,

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from transformers.integrations import CometCallback, DagsHubCallback, MLflowCallback
 
-from hf_otw.figure_callback import takes_figures
-from hf_otw.trackers import TRACKERS, sender_of, to_dvclive, to_mlflow, to_tensorboard, to_wandb
+from hf_otw.report.callback import takes_figures
+from hf_otw.report.trackers import TRACKERS, sender_of, to_dvclive, to_mlflow, to_tensorboard, to_wandb
 from tests.test_drawings import trainer_on_digits
 
 NAMES = ("otw/class_totals", "otw/weights")

@@ -8,10 +8,10 @@ from torch.nn import functional as F
 from transformers import TrainingArguments
 
 from hf_otw import OTWeightedTrainer
-from hf_otw.choices import WEIGHTINGS
-from hf_otw.target import class_totals
+from hf_otw.config.options import WEIGHTINGS
 from hf_otw.types import Measure, Weights
 from hf_otw.weighting import WeightModel
+from hf_otw.weighting.statistics import class_totals
 from tests.toys import collate, history, host_args, logged, mislabelled, model, parameters, toy_dataset, toy_trainer
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from transformers import TrainingArguments
 
 from hf_otw import OTWeightedTrainer
-from hf_otw.data import EXAMPLE_INDEX
+from hf_otw.data.index import EXAMPLE_INDEX
 from tests.toys import Forwards, collate, host_args, logged, model, parameters, toy_dataset, toy_trainer
 
 
@@ -122,7 +122,7 @@ def test_the_meta_split(tmp_path):
 
 
 def test_a_short_class_gives_half_with_a_warning(tmp_path, caplog):
-    with caplog.at_level(logging.WARNING, logger="hf_otw.data"):
+    with caplog.at_level(logging.WARNING, logger="hf_otw.data.split"):
         trainer = toy_trainer(tmp_path, meta_examples_per_class=5)
     assert trainer.training_data.meta.classes.bincount().tolist() == [5, 5, 3]
     assert "fewer than 5 examples of 1 classes (LABEL_2: 3)" in caplog.text

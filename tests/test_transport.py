@@ -9,7 +9,6 @@ import pytest
 import torch
 from scipy.optimize import linprog, minimize
 
-from hf_otw.costs import CostBlocks, FeatureCost
 from hf_otw.transport import (
     BoundedRows,
     FixedRows,
@@ -20,6 +19,8 @@ from hf_otw.transport import (
     solve_semi_relaxed,
     solve_sinkhorn,
 )
+from hf_otw.transport.blocks import CostBlocks
+from hf_otw.transport.costs import FeatureCost
 from tests.compare import assert_equal_up_to_constant, assert_equal_values, assert_plan
 from tests.generators import dirac_target, identical_rows, label_only, permutation, random_problem
 

@@ -7,7 +7,6 @@ import math
 import pytest
 import torch
 
-from hf_otw.costs import CostBlocks
 from hf_otw.transport import (
     BoundedRows,
     FreeRows,
@@ -18,6 +17,7 @@ from hf_otw.transport import (
     solve_symmetric,
 )
 from hf_otw.transport.anderson import Anderson
+from hf_otw.transport.blocks import CostBlocks
 from tests.compare import assert_equal_up_to_constant, assert_equal_values
 from tests.generators import random_problem
 from tests.test_transport import EXACT, REG, ROWS, solve

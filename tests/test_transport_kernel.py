@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from hf_otw.costs import CostBlocks
 from hf_otw.transport import (
     BoundedRows,
     FixedRows,
@@ -23,6 +22,7 @@ from hf_otw.transport import (
     solve_semi_relaxed,
     solve_sinkhorn,
 )
+from hf_otw.transport.blocks import CostBlocks
 from hf_otw.types import TransportResult
 from tests.compare import assert_equal_values
 from tests.generators import Problem, random_problem

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_otw.required import required
+from hf_otw._utils import required
 
 pytest.importorskip("mypy", reason='needs pip install -e ".[dev]"')
 ROOT = Path(__file__).resolve().parents[1]

@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hf_otw.costs import CombinedCost, FeatureCost
-from hf_otw.target import class_totals, effective_sample_size
 from hf_otw.transport import BoundedRows, RelaxedRows
+from hf_otw.transport.costs import CombinedCost, FeatureCost
 from hf_otw.types import Measure
 from hf_otw.weighting import (
     Agreement,
@@ -19,7 +18,8 @@ from hf_otw.weighting import (
     inverse_frequency,
 )
 from hf_otw.weighting.base import mean_one
-from hf_otw.weighting.reg import reg_for_ess
+from hf_otw.weighting.models.closed_form import reg_for_ess
+from hf_otw.weighting.statistics import class_totals, effective_sample_size
 from tests.compare import assert_equal_values, assert_weights
 from tests.generators import label_only, mislabelled, random_problem
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hf_otw.costs import FeatureCost
 from hf_otw.transport import BoundedRows, RelaxedRows, objectives
+from hf_otw.transport.costs import FeatureCost
 from hf_otw.transport.objectives import (
     ObjectiveGradient,
     divergence_objective,
@@ -31,7 +31,7 @@ from hf_otw.weighting import (
     WeightNet,
 )
 from hf_otw.weighting.base import exact
-from hf_otw.weighting.mirror import GROW, SHRINK, mirror_descent
+from hf_otw.weighting.models.mirror import GROW, SHRINK, mirror_descent
 
 N, M, D, K = 40, 6, 4, 3
 

@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from hf_otw import OTWeightedTrainer, OTWeightedTrainingArguments
-from hf_otw.choices import OF_A_GIVEN_COST
+from hf_otw.config.options import OF_A_GIVEN_COST
 
 # Matrices of 16 columns: a second thread costs thirty times what it saves where cores are shared. The Trainer collects
 # garbage at every start, and half a second of it goes through what the imports above left.

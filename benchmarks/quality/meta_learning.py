@@ -11,12 +11,12 @@ from torch.nn import functional as F
 from benchmarks.quality.head import STEPS, Head, Objective
 from benchmarks.quality.method import OneByOne, Setting, grid, meta_loss
 from benchmarks.quality.prepared import Prepared
-from hf_otw.costs import CombinedCost
-from hf_otw.presets import PAPER
-from hf_otw.target import prototypes_target
+from hf_otw.config.presets import PAPER
 from hf_otw.transport import OBJECTIVES
+from hf_otw.transport.costs import CombinedCost
 from hf_otw.types import Measure
 from hf_otw.weighting import SoftmaxSGDStep, Table, effective_number
+from hf_otw.weighting.target import prototypes_target
 
 
 @dataclass(frozen=True)

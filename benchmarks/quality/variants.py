@@ -18,8 +18,9 @@ from benchmarks.quality.methods import METHODS, adjusted
 from benchmarks.quality.prepared import Prepared, transport, weighted
 from benchmarks.quality.problems import Cell, Frozen, Problem
 from benchmarks.quality.results import RESULTS
-from hf_otw.target import square_root_mass
-from hf_otw.weighting import CleanPosterior, clean_posterior, gaussians
+from hf_otw.weighting import CleanPosterior
+from hf_otw.weighting.models import clean_posterior, gaussians
+from hf_otw.weighting.target import square_root_mass
 
 DEVELOPMENT_RESULTS = RESULTS.with_name("quality_development.json")
 HELD_OUT = 0.3

@@ -20,12 +20,12 @@ from benchmarks.record import peak_rss_bytes
 from benchmarks.scaling.data import CLASSES, Files, open_files
 from benchmarks.timing import synchronise
 from hf_otw import learn_weights
-from hf_otw.costs import BLOCK_ROWS, CombinedCost, FeatureCost, Standardizer
-from hf_otw.shards import shard_of
-from hf_otw.stored import StoredFeatures
-from hf_otw.target import class_prior_mass, examples_target
+from hf_otw.features.shards import shard_of
+from hf_otw.features.stored import BLOCK_ROWS, Standardizer, StoredFeatures
+from hf_otw.transport.costs import CombinedCost, FeatureCost
 from hf_otw.types import Measure
 from hf_otw.weighting import CleanPosterior, ClosedForm, OwnClassMass
+from hf_otw.weighting.target import class_prior_mass, examples_target
 
 REG = 0.1
 MODES = {

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hf_otw.costs import CostBlocks
 from hf_otw.transport import solve_semi_relaxed, solve_sinkhorn
+from hf_otw.transport.blocks import CostBlocks
 from hf_otw.transport.objectives import sharp_objective
 from hf_otw.types import Measure
 

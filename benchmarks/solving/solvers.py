@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.solving.problems import REG, Problem
-from hf_otw.costs import CostBlocks
 from hf_otw.transport import solve_geomloss, solve_semi_relaxed, solve_sinkhorn
+from hf_otw.transport.blocks import CostBlocks
 
 #: Marginal tolerances, in falling order; powers of 10^(-1/2).
 TOLERANCES = tuple(10 ** (-k / 2) for k in range(2, 15))

@@ -12,11 +12,11 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.preprocessing import StandardScaler
 
+from hf_otw._utils import look_up
 from hf_otw.audit.heads import fit_head, predict
 from hf_otw.audit.weigh import weigh
-from hf_otw.registry import look_up
-from hf_otw.target import square_root_mass
 from hf_otw.weighting import CleanPosterior
+from hf_otw.weighting.target import square_root_mass
 
 TEST_SHARE = 0.2
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)

@@ -10,7 +10,7 @@ import numpy as np
 from datasets import Dataset, Image, List, Value
 
 from hf_otw.audit.features import TFIDF, Track, image_features, text_features, word_features
-from hf_otw.rows import feature_array, load_rows, renamed, with_classes
+from hf_otw.data.files import feature_array, load_rows, renamed, with_classes
 
 LABEL = "label"
 KINDS = ("text", "image", "features")
@@ -72,7 +72,7 @@ def load_labelled(
     """Load rows and make features.
 
     Args:
-        place: file, folder or name on the Hub, see `hf_otw.rows.load_rows`.
+        place: file, folder or name on the Hub, see `hf_otw.data.files.load_rows`.
         columns: of both sets.
         model: path or name of a pretrained model; `tfidf`, the default for texts, needs none.
         split: of a name on the Hub.

@@ -9,12 +9,12 @@ from typing import Any
 
 import jinja2
 
-from hf_otw import figures
 from hf_otw.audit.findings import Finding
 from hf_otw.audit.judge import Verdicts
 from hf_otw.audit.labelled import Labelled
+from hf_otw.report import plotly_figures as figures
 
-TEMPLATE = Path(__file__).parents[1] / "templates" / "audit.html.jinja"
+TEMPLATE = Path(__file__).parent / "templates" / "audit.html.jinja"
 THUMBNAIL = 160  # pixels of the longer side
 FOLD = 280  # characters of a text before it is folded
 

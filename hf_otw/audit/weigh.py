@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from hf_otw.data import split_meta
+from hf_otw.data.split import split_meta
 from hf_otw.learn import learn_weights
 from hf_otw.weighting import CleanPosterior, WeightModel
 

@@ -38,7 +38,7 @@ def load(
 ) -> Labelled:
     """Load rows and make features, with a bar in a terminal."""
     from hf_otw.audit.labelled import Columns, load_labelled
-    from hf_otw.progress import silence
+    from hf_otw.cli.progress import silence
 
     silence()
     columns = Columns(label, text, image, features)

@@ -13,7 +13,7 @@ def doctor(
     quick: Annotated[bool, typer.Option(help="Skip the trial run, which imports torch and trains a toy.")] = False,
 ) -> None:
     """Check this machine: versions against what hf_otw needs, devices, the Hub, and a trial run."""
-    from hf_otw.checkup import checks
+    from hf_otw.cli.checkup import checks
     from hf_otw.cli.tables import say, table
 
     found = checks(trial=not quick)

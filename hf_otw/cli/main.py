@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from hf_otw.processes import leave_processes
+from hf_otw.cli.processes import leave_processes
 
 #: Set it to see where an error comes from.
 TRACEBACK = "HF_OTW_TRACEBACK"

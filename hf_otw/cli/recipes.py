@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hf_otw.recipe.find import FILE, find_recipe, folder_recipes, library
+from hf_otw.recipe.find import find_recipe, folder_recipes, library
+from hf_otw.recipe.schema import FILE
 
 app = typer.Typer(help="List, show, fetch and publish recipes.", no_args_is_help=True, rich_markup_mode="markdown")
 

@@ -19,14 +19,14 @@ def report(
     title: Annotated[str | None, typer.Option(help="Heading; the recipe's name by default.")] = None,
 ) -> None:
     """Write a self-contained page: what the weights are, and what they changed."""
-    from hf_otw.progress import silence
+    from hf_otw.cli.progress import silence
     from hf_otw.recipe.run_report import report_data
-    from hf_otw.report import write_report
+    from hf_otw.report.page import write_report
 
     silence()
     data = report_data(run, baseline, texts=texts, title=title)
     typer.echo(f"Written: {write_report(output or run / 'report.html', data)}")
     if png is not None:
-        from hf_otw.drawings import save_figures
+        from hf_otw.report.matplotlib_figures import save_figures
 
         typer.echo(f"Written: {', '.join(map(str, save_figures(png, data)))}")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from hf_otw.recipe.checks import check_keys
 from hf_otw.recipe.find import Found, find_recipe
+from hf_otw.recipe.reading import check_keys
 
 if TYPE_CHECKING:
     from hf_otw.recipe.run import Job
@@ -110,7 +110,7 @@ def read(found: Found, changes: Sequence[str]) -> Recipe:
     """
     from dataclasses import fields
 
-    from hf_otw.args import OTWeightedTrainingArguments
+    from hf_otw.config.args import OTWeightedTrainingArguments
     from hf_otw.recipe.reading import load_recipe
 
     names = [field.name for field in fields(OTWeightedTrainingArguments) if field.init]
@@ -130,8 +130,8 @@ def prepared(
     quiet: bool = False,
 ) -> Job:
     """Load data and model inputs, with everything that talks switched off."""
-    from hf_otw.progress import RichProgress, silence
-    from hf_otw.recipe.catalogue import catalogue_for
+    from hf_otw.cli.progress import RichProgress, silence
+    from hf_otw.recipe.built_in import catalogue_for
     from hf_otw.recipe.run import prepare
 
     silence()

@@ -37,7 +37,7 @@ def weights(
     """
     from hf_otw.audit.weigh import weigh
     from hf_otw.cli.tables import say, weight_table
-    from hf_otw.parquet import write_weights
+    from hf_otw.report.weights_table import write_weights
 
     rows = o.load(data, label, text, image, features, model, split, meta, max_rows)
     o.remark(rows)

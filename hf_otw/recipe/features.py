@@ -10,10 +10,10 @@ from datasets import Dataset, Features, List, Value
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hf_otw.data.files import feature_array
 from hf_otw.recipe.base import Facts, Prepared, Splits
-from hf_otw.recipe.class_metrics import single_label
+from hf_otw.recipe.metrics import single_label
 from hf_otw.recipe.splits import LABEL, class_names
-from hf_otw.rows import feature_array
 
 FEATURES = "features"
 

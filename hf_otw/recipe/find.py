@@ -6,9 +6,9 @@ import difflib
 from pathlib import Path
 from typing import NamedTuple
 
+from hf_otw.recipe.schema import FILE
+
 LIBRARY = Path(__file__).parent / "library"
-#: What a run writes beside its model, and what a repo of the Hub holds.
-FILE = "recipe.yaml"
 
 
 class Found(NamedTuple):

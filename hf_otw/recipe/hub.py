@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from hf_otw.recipe.find import FILE
+from hf_otw.recipe.schema import FILE
 
 MODEL = "model"
 WEIGHTS = "weights.parquet"

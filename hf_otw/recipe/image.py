@@ -11,7 +11,7 @@ from torch import nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from hf_otw.recipe.base import Facts, Prepared, Splits
-from hf_otw.recipe.class_metrics import single_label
+from hf_otw.recipe.metrics import single_label
 from hf_otw.recipe.splits import LABEL, class_names
 from hf_otw.recipe.text import class_config
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from datasets import ClassLabel
 
-from hf_otw.factory import WITHOUT_TRANSPORT, build_schedule
-from hf_otw.features import find_heads
+from hf_otw.config.build import WITHOUT_TRANSPORT, build_schedule
+from hf_otw.features.head import find_heads
 from hf_otw.recipe.splits import LABEL, class_labels, class_names
 
 if TYPE_CHECKING:

@@ -12,15 +12,13 @@ import yaml
 from datasets import ClassLabel
 
 from hf_otw import __version__
-from hf_otw.cards import card_fields
-from hf_otw.model_card import CardData, build_model_card
-from hf_otw.parquet import write_weights
-from hf_otw.recipe.find import FILE
 from hf_otw.recipe.hub import METRICS, MODEL, WEIGHTS
-from hf_otw.recipe.private import without_secrets
-from hf_otw.recipe.schema import Recipe
+from hf_otw.recipe.schema import FILE, Recipe, without_secrets
 from hf_otw.recipe.splits import LABEL, class_labels, class_names
-from hf_otw.summary import METRICS as KNOWN
+from hf_otw.report.card_facts import card_fields
+from hf_otw.report.formatting import METRICS as KNOWN
+from hf_otw.report.model_card import CardData, build_model_card
+from hf_otw.report.weights_table import write_weights
 
 if TYPE_CHECKING:
     from hf_otw.recipe.run import Job

@@ -15,15 +15,14 @@ from typing import Any, NamedTuple
 import torch
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback, set_seed
 
-from hf_otw.args import OTWeightedTrainingArguments
-from hf_otw.figure_callback import FigureCallback, takes_figures
-from hf_otw.presets import BASELINES
+from hf_otw.config.args import OTWeightedTrainingArguments
+from hf_otw.config.presets import BASELINES
 from hf_otw.recipe.base import Prepared, Splits
 from hf_otw.recipe.catalogue import Catalogue
-from hf_otw.recipe.private import without_secrets
-from hf_otw.recipe.schema import Recipe
+from hf_otw.recipe.schema import Recipe, without_secrets
 from hf_otw.recipe.source import Where, load_raw
 from hf_otw.recipe.splits import make_splits, with_meta_in_train
+from hf_otw.report.callback import FigureCallback, takes_figures
 from hf_otw.trainer import OTWeightedTrainer
 
 PACKAGES = ("hf_otw", "transformers", "torch", "datasets", "accelerate", "numpy")

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet
 
-from hf_otw.recipe.find import FILE
 from hf_otw.recipe.hub import METRICS, WEIGHTS
 from hf_otw.recipe.publish import per_metric, recalls
-from hf_otw.report import ReportData
+from hf_otw.recipe.schema import FILE
+from hf_otw.report.data import ReportData
 
 REQUIRED = ("metrics", "per_seed", "recall", "classes", "versions", "config")
 
@@ -97,7 +97,7 @@ def settings(results: dict[str, Any]) -> dict[str, str]:
 
 def example_texts(run: Path, index: np.ndarray) -> list[str]:
     """Texts of the training examples, from the run's data, loaded again."""
-    from hf_otw.recipe.catalogue import catalogue_for
+    from hf_otw.recipe.built_in import catalogue_for
     from hf_otw.recipe.reading import load_recipe
     from hf_otw.recipe.run import prepare
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -85,3 +86,18 @@ class Recipe:
         if found["license"] is None:
             del found["license"]
         return found
+
+
+#: What a run writes beside its model, and what a repo of the Hub holds.
+FILE = "recipe.yaml"
+
+
+#: Keys whose values are nobody else's business, at any depth.
+SECRET = re.compile(r"(^|_)(token|password|passwd|secret|api_?key|credentials?)$", re.IGNORECASE)
+
+
+def without_secrets(values: Any) -> Any:
+    """The same containers without keys that name a secret, such as `hub_token`."""
+    if isinstance(values, dict):
+        return {name: without_secrets(value) for name, value in values.items() if not SECRET.search(str(name))}
+    return [without_secrets(value) for value in values] if isinstance(values, list) else values

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from datasets import Dataset, DatasetDict, load_dataset
 
+from hf_otw.data.files import load_rows, renamed, with_classes
 from hf_otw.recipe.catalogue import Catalogue
 from hf_otw.recipe.schema import SourceConfig
 from hf_otw.recipe.splits import hold_out
-from hf_otw.rows import load_rows, renamed, with_classes
 
 Where = Literal["packaged", "hub", "files"]
 #: Which of several is taken.

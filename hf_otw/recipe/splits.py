@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, concatenate_datasets
 
-from hf_otw.data import split_meta
+from hf_otw.data.split import split_meta
 from hf_otw.recipe.base import Splits
 from hf_otw.recipe.imbalance import capped_rows, long_tail_rows, uniform_noise
 from hf_otw.recipe.schema import DataConfig

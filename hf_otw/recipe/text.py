@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from hf_otw.recipe.base import Facts, Prepared, Splits
-from hf_otw.recipe.class_metrics import single_label
+from hf_otw.recipe.metrics import single_label
 from hf_otw.recipe.splits import LABEL, class_names
 
 

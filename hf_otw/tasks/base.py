@@ -10,8 +10,8 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from hf_otw.features.pooling import one_vector
 from hf_otw.losses import ExampleLoss
-from hf_otw.pooling import one_vector
 
 IGNORED = -100
 #: Half of a class is split off for the meta set: one with fewer examples cannot give any.

@@ -9,9 +9,9 @@ import numpy as np
 from torch import nn
 from transformers.models.auto import modeling_auto
 
-from hf_otw.args import WeightingArguments
-from hf_otw.data import check_dataset, read_item
-from hf_otw.registry import look_up
+from hf_otw._utils import look_up
+from hf_otw.config.args import WeightingArguments
+from hf_otw.data.columns import check_dataset, read_item
 from hf_otw.tasks.base import Task
 from hf_otw.tasks.classification import SingleLabel
 from hf_otw.tasks.language import CausalLM, MaskedLM, Seq2SeqLM

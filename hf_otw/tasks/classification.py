@@ -8,7 +8,7 @@ from typing import Any
 from datasets import ClassLabel, Dataset
 from torch import Tensor
 
-from hf_otw.data import read_labels
+from hf_otw.data.columns import read_labels
 from hf_otw.losses import ExampleLoss
 from hf_otw.tasks.base import LabelReader, Labels, LabelSource, Task
 

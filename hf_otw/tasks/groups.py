@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hf_otw.data import column_names, read_column
+from hf_otw.data.columns import column_names, read_column
 from hf_otw.tasks.base import LabelReader, Labels
 
 

@@ -7,17 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from hf_otw._utils import required
 from hf_otw.losses import ExampleLoss
-from hf_otw.required import required
-from hf_otw.tasks.base import (
-    IGNORED,
-    LabelReader,
-    LabelSource,
-    Task,
-    mean_over_tokens,
-    sum_per_sequence,
-    token_losses,
-)
+from hf_otw.tasks.base import IGNORED, LabelReader, LabelSource, Task, mean_over_tokens, sum_per_sequence, token_losses
 from hf_otw.tasks.groups import fit_groups
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hf_otw.data import read_column
+from hf_otw.data.columns import read_column
 from hf_otw.losses import ExampleLoss
 from hf_otw.tasks.base import LabelReader, Labels, LabelSource, Task, join_rare
 from hf_otw.tasks.classification import class_names

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hf_otw.data import read_column
+from hf_otw.data.columns import read_column
 from hf_otw.losses import ExampleLoss
 from hf_otw.tasks.base import SMALLEST_CLASS, LabelReader, Labels, LabelSource, Task
 from hf_otw.tasks.groups import fit_groups

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_otw.data import read_lists
+from hf_otw._utils import required
+from hf_otw.data.columns import read_lists
 from hf_otw.losses import ExampleLoss
-from hf_otw.required import required
 from hf_otw.tasks.base import (
     IGNORED,
     LabelReader,

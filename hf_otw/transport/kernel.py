@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hf_otw.costs import CostBlocks
+from hf_otw.transport.blocks import CostBlocks
 
 KERNEL_BYTES = 2**31
 #: Of exp, before products of two numbers underflow: float32 ends at exp(-87), float64 at exp(-708).

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hf_otw.costs import CostBlocks
+from hf_otw.transport.blocks import CostBlocks
 from hf_otw.transport.geomloss import solve_geomloss
 from hf_otw.transport.sinkhorn import solve_sinkhorn
 from hf_otw.transport.symmetric import solve_symmetric

@@ -12,9 +12,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hf_otw.costs import CostBlocks
-from hf_otw.required import required
+from hf_otw._utils import required
 from hf_otw.transport._check import check_problem
+from hf_otw.transport.blocks import CostBlocks
 from hf_otw.transport.kernel import Kernel
 from hf_otw.types import TransportResult
 

@@ -29,10 +29,11 @@ import math
 import torch
 from torch import Tensor
 
-from hf_otw.costs import CostBlocks, label_agreement
-from hf_otw.required import required
+from hf_otw._utils import required
 from hf_otw.transport._check import check_problem, check_reg
 from hf_otw.transport.anderson import Anderson
+from hf_otw.transport.blocks import CostBlocks
+from hf_otw.transport.costs import label_agreement
 from hf_otw.transport.kernel import Kernel
 from hf_otw.transport.rows import FixedRows, RowMarginal
 from hf_otw.transport.semi_relaxed import column_norms

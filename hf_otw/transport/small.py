@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_otw.costs import CostBlocks
 from hf_otw.transport._check import check_mass
+from hf_otw.transport.blocks import CostBlocks
 from hf_otw.transport.kernel import MAX_EXPONENT
 from hf_otw.types import TransportResult
 

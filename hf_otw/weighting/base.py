@@ -23,7 +23,8 @@ class WeightModel(nn.Module, ABC):
         divisible (`bool`): whether `forward` understands a source whose rows are divided among processes
             (`Measure.shard`), as all that reads it through `CostBlocks` does. Others get the features of all rows.
         streams (`bool`): whether `forward` reads `source.features` in slices of rows only, as `CostBlocks` does: they
-            may then be `hf_otw.stored.StoredFeatures`, which are never in memory as a whole. Others get a tensor.
+            may then be `hf_otw.features.stored.StoredFeatures`, which are never in memory as a whole. Others get a
+            tensor.
         learns_cost (`bool`): whether it finds a cost of its own; the one that it is given is then not used.
     """
 

@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 
 from hf_otw.recipe.base import Facts, Prepared, Splits
-from hf_otw.recipe.class_metrics import single_label
+from hf_otw.recipe.metrics import single_label
 from hf_otw.recipe.splits import LABEL, class_names
 from recipes.pipelines.arrays import labels_of, read_array, stack, with_array
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from sklearn.metrics import average_precision_score, f1_score
 
-from hf_otw.recipe.class_metrics import Metrics
+from hf_otw.recipe.metrics import Metrics
 
 IGNORED = -100
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from hf_otw import OTWeightedTrainer
-from hf_otw.args import WeightingArguments
+from hf_otw.config.args import WeightingArguments
 from hf_otw.losses import ExampleLoss
 from hf_otw.tasks import CausalLM, LabelReader, Labels, LabelSource, MaskedLM, Regression, Task
 

@@ -17,7 +17,7 @@ from accelerate.utils import DistributedType
 from torch.distributed.tensor import DTensor
 
 from hf_otw import OTWeightedTrainer
-from hf_otw.processes import leave_processes
+from hf_otw.cli.processes import leave_processes
 from tests.toys import collate, history, model, toy_args, toy_dataset
 
 FSDP2 = {

@@ -16,11 +16,12 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import SequentialSampler
 
-from hf_otw import OTWeightedTrainingArguments, reweighter
-from hf_otw.data import EXAMPLE_INDEX
-from hf_otw.memory import FeatureMemory
-from hf_otw.processes import leave_processes
+from hf_otw import OTWeightedTrainingArguments
+from hf_otw.cli.processes import leave_processes
+from hf_otw.data.index import EXAMPLE_INDEX
+from hf_otw.features.memory import FeatureMemory
 from hf_otw.trainer import OTWeightedTrainer
+from hf_otw.weighting import reweighter
 from tests.toys import (
     collate,
     history,

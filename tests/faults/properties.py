@@ -19,9 +19,7 @@ from torch import Tensor
 
 from benchmarks.reliability import record
 from hf_otw import learn_weights
-from hf_otw.costs import COSTS, CostBlocks
 from hf_otw.learn import JUDGES
-from hf_otw.target import TARGET_MASSES, TARGETS
 from hf_otw.transport import (
     BoundedRows,
     FixedRows,
@@ -31,8 +29,11 @@ from hf_otw.transport import (
     solve_sinkhorn,
     solve_symmetric,
 )
+from hf_otw.transport.blocks import CostBlocks
+from hf_otw.transport.costs import COSTS
 from hf_otw.types import TransportResult
 from hf_otw.weighting import KeepClassTotals, OwnClassMass, WeightNet
+from hf_otw.weighting.target import TARGET_MASSES, TARGETS
 
 torch.set_num_threads(1)
 

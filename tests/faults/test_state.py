@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from transformers import Trainer, TrainingArguments
 
 from hf_otw.checkpoint import HEADER, TENSORS
-from hf_otw.overlap import contents_digest
+from hf_otw.data.overlap import contents_digest
 from tests.test_resume import SETTINGS, build, damaged
 from tests.toys import collate, host_args, model, parameters, toy_dataset, toy_trainer
 
@@ -151,7 +151,7 @@ def test_the_digest_sees_order_length_and_one_row_of_many() -> None:
 def test_the_digest_is_that_of_other_processes() -> None:
     """Kills `hash`, which is salted, and `Dataset._fingerprint`, which is random for data in memory."""
     code = (
-        "from tests.toys import toy_dataset; from hf_otw.overlap import contents_digest;"
+        "from tests.toys import toy_dataset; from hf_otw.data.overlap import contents_digest;"
         "print(contents_digest(toy_dataset()))"
     )
     env = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}

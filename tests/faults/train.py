@@ -19,7 +19,7 @@ import torch
 from transformers import Trainer, TrainerState
 
 from hf_otw import checkpoint, last_complete_checkpoint
-from hf_otw.processes import leave_processes
+from hf_otw.cli.processes import leave_processes
 from tests.toys import collate, history, model, parameters, toy_dataset, toy_trainer
 
 #: Where a run can be cut: inside a step, before and after each file of a save, between the two files of ours.

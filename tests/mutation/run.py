@@ -48,7 +48,7 @@ class Group(NamedTuple):
 GROUPS = (
     Group(
         "mathematics",
-        ("hf_otw/transport/*.py", "hf_otw/costs.py", "hf_otw/weighting/*.py", "hf_otw/losses.py"),
+        ("hf_otw/transport/*.py", "hf_otw/transport/costs.py", "hf_otw/weighting/*.py", "hf_otw/losses.py"),
         (),
         ("costs", "transport", "transport_edges", "shards", "weighting", "weighting_learned", "clean_posterior")
         + ("class_scores", "noise_model", "weighting_details", "learn", "objectives", "losses", "target")
@@ -56,8 +56,13 @@ GROUPS = (
     ),
     Group(
         "training",
-        ("hf_otw/reweighter.py", "hf_otw/batch_loss.py", "hf_otw/trainer.py"),
-        ("hf_otw.reweighter.*", "hf_otw.batch_loss.*", "hf_otw.trainer.*compute_loss*", "hf_otw.trainer.*_meta_loss*")
+        ("hf_otw/weighting/reweighter.py", "hf_otw/tasks/batch_loss.py", "hf_otw/trainer.py"),
+        (
+            "hf_otw.weighting.reweighter.*",
+            "hf_otw.tasks.batch_loss.*",
+            "hf_otw.trainer.*compute_loss*",
+            "hf_otw.trainer.*_meta_loss*",
+        )
         + ("hf_otw.trainer.*_get_num_items_in_batch*",),
         ("reweighter", "scaling", "passthrough", "trainer", "trainer_host", "errors", "task_labels", "tasks")
         + ("encode_at_solve",),
@@ -131,7 +136,7 @@ def change(folder: Path, mutant: str) -> str:
 
 
 def function_of(mutant: str) -> str:
-    """`hf_otw.costs.CostBlocks.sum` for `hf_otw.costs.xǁCostBlocksǁsum__mutmut_2`."""
+    """`hf_otw.transport.blocks.CostBlocks.sum` for `hf_otw.transport.costs.xǁCostBlocksǁsum__mutmut_2`."""
     name = mutant.rsplit("__mutmut_", 1)[0]
     module, _, mangled = name.rpartition(".")
     parts = [part for part in mangled.split("ǁ") if part != "x"]

@@ -1,0 +1,1 @@
+"""Features: taken from the model's head, pooled, kept, and divided among processes."""

@@ -1,0 +1,125 @@
+"""Features of examples outside the training step: the meta set, and rows that the memory has not seen yet."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.utils.data import DataLoader
+
+from hf_otw.features.head import HeadInput, find_heads
+from hf_otw.tasks import Task
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put every module into evaluation mode, and back as each was: users freeze parts of their models."""
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+
+
+@contextmanager
+def running_statistics_kept(model: nn.Module) -> Iterator[None]:
+    """Let batch normalisation use the statistics of the batch, as in training, without adding them to its own.
+
+    Running statistics describe the training set; a small meta batch with balanced classes would bend them.
+    """
+    tracking = [m for m in model.modules() if isinstance(m, _NormBase) and m.training and m.track_running_stats]
+    buffers = [(m.running_mean, m.running_var) for m in tracking]
+    for module in tracking:
+        module.track_running_stats, module.running_mean, module.running_var = False, None, None
+    try:
+        yield
+    finally:
+        for module, (mean, var) in zip(tracking, buffers, strict=True):
+            module.track_running_stats, module.running_mean, module.running_var = True, mean, var
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """Leave the global random states as they were: some models and transforms draw even in evaluation."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """From data sets to features.
+
+    Forward passes go through the model as wrapped for training (sharded parameters need it), in evaluation mode: no
+    dropout, no running statistics, and the global random states as they were.
+
+    Attributes:
+        head_input: listens to the head.
+        task: makes one feature per unit of what the head receives.
+        collate: items -> model inputs and labels, without indices.
+        prepare: moves a batch to the device.
+        label_name: of the labels in a batch.
+        batch_size: of these forward passes.
+        pad_token_id: for decoder heads.
+    """
+
+    head_input: HeadInput
+    task: Task
+    collate: Callable[[list[Any]], dict[str, Any]]
+    prepare: Callable[[dict[str, Any]], dict[str, Any]]
+    label_name: str
+    batch_size: int
+    pad_token_id: int | None
+
+    @torch.no_grad()
+    def __call__(self, model: nn.Module, dataset: Any) -> Tensor:
+        """Return the features of a whole data set, shape `(U, D)`, in its order."""
+        loader = DataLoader(dataset, batch_size=self.batch_size, collate_fn=self.collate, generator=torch.Generator())
+        features = []
+        with evaluating(model), random_state_kept():
+            for batch in loader:
+                inputs = self.prepare(batch)
+                labels = inputs.pop(self.label_name, None)
+                model(**inputs, **({self.label_name: labels} if self.task.feeds_labels else {}))
+                features.append(self.take(inputs, labels))
+        return torch.cat(features)
+
+    def probe(self, model: nn.Module, dataset: Any) -> tuple[tuple[int, ...], torch.dtype]:
+        """Widths of the blocks that a feature is made of, one a module that features come from, and their type."""
+        dtype = self(model, dataset).dtype
+        return self.head_input.widths, dtype
+
+    def take(self, inputs: dict[str, Any], labels: Tensor | None) -> Tensor:
+        """The features of the latest forward pass, shape `(U, D)`."""
+        return self.head_input.take(lambda z: self.task.pool(z, labels, inputs, self.pad_token_id))
+
+
+def build_encoder(
+    model: nn.Module, task: Task, *, num_outputs: int | None, feature_modules: Sequence[str] | None, **seams: Any
+) -> Encoder:
+    """Listen to a model.
+
+    Args:
+        model: unwrapped.
+        task: what carries a weight.
+        num_outputs, feature_modules: see `find_heads`.
+        seams: the other fields of `Encoder`.
+    """
+    config = getattr(model, "config", None)
+    text_config = getattr(config, "get_text_config", None)
+    text = config if text_config is None else text_config()
+    heads = find_heads(model, num_outputs, feature_modules)
+    return Encoder(HeadInput(heads), task, pad_token_id=getattr(text, "pad_token_id", None), **seams)

@@ -1,0 +1,1 @@
+"""Output for people: report page, figures, trackers, model card, table of weights."""

@@ -1,0 +1,1 @@
+"""Weight models, one family per file; `hf_otw.weighting` exports them."""
