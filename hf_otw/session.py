@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -15,10 +16,39 @@ from hf_otw._utils import required
 from hf_otw.data.training import TrainingData
 from hf_otw.features.encoder import Encoder
 from hf_otw.features.memory import FeatureMemory
+from hf_otw.tasks.own_loss import LogitWeights
 from hf_otw.weighting.reweighter import Reweighter
 
 #: Batches of features that are exchanged at once when the memory is filled.
 CHUNK_BATCHES = 16
+
+
+class BatchRows(NamedTuple):
+    """Which rows the latest batch holds.
+
+    Shape:
+        - index: `(B,)`, row numbers, or None for a batch without them.
+        - labels: of the batch, or None.
+    """
+
+    index: Tensor | None
+    labels: Any
+
+
+NO_ROWS = BatchRows(None, None)
+
+
+@dataclass
+class MicroStep:
+    """One training micro-step.
+
+    Attributes:
+        num_items: items of the whole optimizer step, of all processes, or None.
+        logit_weights: listens to the model where a loss may be computed that is not ours.
+    """
+
+    num_items: Tensor | int | None
+    logit_weights: LogitWeights | None = None
 
 
 class WeightingSession:
@@ -92,6 +122,11 @@ class WeightingSession:
         self._count += 1
         self._milliseconds += 1000 * (time.perf_counter() - started)
         return weights
+
+    @property
+    def class_prior(self) -> Tensor:
+        """Each class's share of the weight that is trained on, `(K,)`."""
+        return self.reweighter.class_prior
 
     def meta_items(self, size: int | None, *, seed: int, step: int) -> list[Any]:
         """Items of the meta term, another draw in every micro-step of step `step`."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,18 +18,25 @@ from hf_otw.config.build import WITHOUT_TRANSPORT, build_reweighter, build_sched
 from hf_otw.config.compatibility import check_index, check_learned_cost, check_support
 from hf_otw.data.index import EXAMPLE_INDEX, IndexCollator
 from hf_otw.data.training import TrainingData, prepare_data
-from hf_otw.features.encoder import build_encoder
+from hf_otw.features.encoder import build_encoder, running_statistics_kept
 from hf_otw.features.head import find_heads
 from hf_otw.features.shards import shard_of
 from hf_otw.losses import ExampleLoss
 from hf_otw.report.card_facts import card_fields, save_card
-from hf_otw.session import WeightingSession
+from hf_otw.session import NO_ROWS, BatchRows, MicroStep, WeightingSession
 from hf_otw.tasks import Task, find_task
 from hf_otw.tasks.batch_loss import BatchLoss
 from hf_otw.tasks.outputs import with_loss
+from hf_otw.tasks.own_loss import OTHER_LOSS, LogitWeights, requires_labels
+from hf_otw.tasks.probe import probe
 from hf_otw.types import Cost
 from hf_otw.weighting import WeightModel
 from hf_otw.weighting.statistics import WeightsResult, summarise
+
+logger = logging.getLogger(__name__)
+
+#: Enough to tell two losses apart.
+PROBED_ROWS = 4
 
 
 class OTWeightedTrainer(Trainer):
@@ -68,15 +78,15 @@ class OTWeightedTrainer(Trainer):
     ) -> None:
         # The host's own signature, so that a new argument of Trainer needs no change here.
         args = positional[1] if len(positional) > 1 else keywords.get("args")
+        self._chose_loss = example_loss is not None or "example_loss" not in getattr(args, "_filled", {"example_loss": 0})
         self.weighting_args = args if isinstance(args, WeightingArguments) else WeightingArguments()
         self.weighting_args.resolve_weighting()
         self.is_weighted = self.weighting_args.weighting != "none" or weight_model is not None
         self._weight_model, self._cost = weight_model, cost
         self._session: WeightingSession | None = None
         self._data: TrainingData | None = None
-        if self.is_weighted:
-            # `compute_loss` divides by the examples of the whole step: the Trainer must not divide again.
-            self.loss_is_scaled_for_ga = True
+        self._step: MicroStep | None = None
+        self._batch, self._models_own_loss = NO_ROWS, False
         super().__init__(*positional, **keywords)
         if not self.is_weighted:
             return
@@ -86,11 +96,11 @@ class OTWeightedTrainer(Trainer):
         smoothing = self.args.label_smoothing_factor if self.label_smoother else 0.0  # the host warns, and makes none
         self._task = task or find_task(model, self.train_dataset, self.label_names, options)
         options.resolve_task(self._task, weight_model)
-        given = (self.args, options, self._task, self.compute_loss_func)
-        check_support(*given, smoothing=smoothing, needs_transport=self._needs_transport)
+        check_support(self.args, options, self._task, smoothing=smoothing, needs_transport=self._needs_transport)
         self._losses = BatchLoss(
             self._task, options, label_smoothing=smoothing, label_name=self.label_names[0], example_loss=example_loss
         )
+        self._losses.feeds_labels |= requires_labels(model, self.label_names[0])
         self._tag_model()
         if self.train_dataset is not None:
             self._data = self._prepare_data(model, meta_dataset)
@@ -138,6 +148,36 @@ class OTWeightedTrainer(Trainer):
 
     # ---- One training micro-step ----------------------------------------------------------------------------------
 
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """One micro-step of the host, around which the weights of its rows are served.
+
+        `compute_loss` returns what the mean over this micro-batch is scaled to, and the host divides by the number of
+        micro-batches: so a term that an override adds is a mean as well. An override gets the count of its own
+        micro-batch, and that of the whole step is kept here.
+        """
+        if not self.is_weighted:
+            return super().training_step(model, inputs, num_items_in_batch)
+        labels = inputs.get(self.label_names[0])
+        own_count = None if labels is None else torch.as_tensor(self._task.num_items(labels), device=self.args.device)
+        self._step = step = MicroStep(num_items_in_batch)
+        given, self.loss_is_scaled_for_ga = self.loss_is_scaled_for_ga, False
+        self._started().before_forward(model, self.state.global_step)
+        try:
+            if not self._has_another_loss:
+                return super().training_step(model, inputs, own_count)
+            weights = step.logit_weights = self._logit_weights()
+            with weights.on(self.accelerator.unwrap_model(model)):
+                loss = super().training_step(model, inputs, own_count)
+            weights.check_applied()
+            if not (weights.paused or self._is_hosts_loss):
+                loss = loss + self._step_on_meta(model)
+            return loss
+        finally:
+            self._started().after_forward()
+            self._step, self._batch, self.loss_is_scaled_for_ga = None, NO_ROWS, given
+
     def compute_loss(
         self,
         model: nn.Module,
@@ -145,42 +185,135 @@ class OTWeightedTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor | tuple[Tensor, Any]:
-        """Weighted mean of the per-example losses; in evaluation the plain mean, which compares across weightings."""
+        """Weighted mean of the per-example losses; in evaluation the plain mean, which compares across weightings.
+
+        A loss that is not ours (`compute_loss_func`, or one that the model computes) is the host's, its gradient
+        weighted at the logits: see `hf_otw.tasks.own_loss`.
+        """
         if not self.is_weighted:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         inputs = dict(inputs)
-        index = inputs.pop(EXAMPLE_INDEX, None)
-        labels = inputs.pop(self.label_names[0])
         inputs.pop("skip_logits", None)
-        if not self.model.training:
+        index = inputs.pop(EXAMPLE_INDEX, self._batch.index)
+        labels = inputs.get(self.label_names[0])
+        # Not `model.training`: some models are trained in evaluation mode. The host evaluates without gradients.
+        trains = self._step is not None or (torch.is_grad_enabled() and index is not None)
+        if not trains and not self._is_hosts_loss:
+            del inputs[self.label_names[0]]
             loss, outputs = self._losses.evaluation(model, inputs, labels)
             return (loss, with_loss(outputs, loss)) if return_outputs else loss
-
-        session, step = self._started(), self.state.global_step
+        if not trains:
+            return self._hosts_loss(model, inputs, labels, return_outputs)
         check_index(index)
-        session.before_forward(model, step)
-        outputs = self._losses.forward(model, inputs, labels)
-        weights = session.weights(step, index, inputs, labels)  # (U,), detached
-        losses = self._losses.training(outputs, labels, session.reweighter.class_prior)  # (U,)
-
-        # Divide by the items of all micro-batches on all processes; undo the mean that DDP takes over processes.
-        items = self._task.num_items(labels)
-        scale = 1 / items if num_items_in_batch is None else self.accelerator.num_processes / num_items_in_batch
-        loss = (weights.to(losses) * losses).sum() * scale
-        coefficient = self.weighting_args.meta_loss_coefficient
-        if coefficient and session.data.meta is not None and session.meta_counts(step):
-            loss = loss + coefficient * self._meta_loss(session, model, step) * (items * scale)
-        session.after_forward()
+        loss, outputs = self._training_loss(model, inputs, index, labels, num_items_in_batch)
         return (loss, with_loss(outputs, loss)) if return_outputs else loss
 
-    def _meta_loss(self, session: WeightingSession, model: nn.Module, step: int) -> Tensor:
-        """The mean loss of a meta batch."""
+    def _training_loss(
+        self, model: nn.Module, inputs: dict[str, Any], index: Tensor, labels: Any, total: Tensor | int | None
+    ) -> tuple[Tensor, Any]:
+        session, step = self._started(), self.state.global_step
+        items, micro_batches = self._task.num_items(labels), 1
+        if self._step is None:  # a training step of the user's own, which calls `compute_loss` alone
+            session.before_forward(model, step)
+        else:
+            total, micro_batches = self._step.num_items, self.current_gradient_accumulation_steps
+        # From the mean over this micro-batch to its part of the mean over the step, of all processes.
+        share = 1.0 if total is None else items * (micro_batches * self.accelerator.num_processes / total)
+        if self._is_hosts_loss:
+            with self._listening(model):
+                loss, outputs = self._hosts_loss(model, inputs, labels, True)
+        else:
+            if self._step is not None and self._step.logit_weights is not None:
+                self._step.logit_weights.paused = True
+            del inputs[self.label_names[0]]
+            outputs = self._losses.forward(model, inputs, labels)
+            weights = session.weights(step, index, inputs, labels)  # (U,), detached
+            loss = self._losses.training(outputs, labels, session.class_prior, weights) / items
+            loss = loss + self._losses.extra(outputs)
+        if self._has_meta_term:
+            loss = loss + self._meta_loss(model)
+        if self._step is None:
+            session.after_forward()
+        return loss * share, outputs
+
+    @property
+    def _has_meta_term(self) -> bool:
+        session = self._started()
+        has_one = self.weighting_args.meta_loss_coefficient and session.data.meta is not None
+        return bool(has_one) and session.meta_counts(self.state.global_step)
+
+    def _meta_batch(self) -> dict[str, Any]:
         size = self.weighting_args.meta_batch_size
         if self.args.auto_find_batch_size:  # what is too large for a training batch is too large for a meta batch
             size = min(size or self._train_batch_size, self._train_batch_size)
-        items = session.meta_items(size, seed=self.args.seed, step=step)
+        items = self._started().meta_items(size, seed=self.args.seed, step=self.state.global_step)
         batch: Any = self._prepare_input(self._collate(items))
-        return self._losses.meta(model, batch)
+        return batch
+
+    def _meta_loss(self, model: nn.Module) -> Tensor:
+        """The mean loss of a meta batch, times its coefficient."""
+        batch = self._meta_batch()
+        if not self._is_hosts_loss:
+            return self.weighting_args.meta_loss_coefficient * self._losses.meta(model, batch)
+        if self._step is not None and self._step.logit_weights is not None:
+            self._step.logit_weights.paused = True
+        with running_statistics_kept(model):
+            loss = self._hosts_loss(model, batch, batch[self.label_names[0]], False)
+        return self.weighting_args.meta_loss_coefficient * loss
+
+    def _step_on_meta(self, model: nn.Module) -> Tensor | float:
+        """The meta term of an override of `compute_loss` that does not call ours, with a backward pass of its own."""
+        if not self._has_meta_term:
+            return 0.0
+        with running_statistics_kept(model), self.compute_loss_context_manager():
+            mean: Any = self.compute_loss(model, self._meta_batch())
+        loss = self.weighting_args.meta_loss_coefficient * mean / self.current_gradient_accumulation_steps
+        self.accelerator.backward(loss)
+        return loss.detach()
+
+    # ---- A loss that is not ours ----------------------------------------------------------------------------------
+
+    @property
+    def _is_hosts_loss(self) -> bool:
+        """The host computes the loss: with a function of the user's, or it takes the model's own."""
+        return self.compute_loss_func is not None or self._models_own_loss
+
+    @property
+    def _has_another_loss(self) -> bool:
+        """A loss may be computed that is not ours: also by an override that does not call ours."""
+        return self._is_hosts_loss or type(self).compute_loss is not OTWeightedTrainer.compute_loss
+
+    def _hosts_loss(self, model: nn.Module, inputs: dict[str, Any], labels: Any, return_outputs: bool) -> Any:
+        """The mean over one micro-batch, as the stock Trainer computes it."""
+        items = torch.as_tensor(self._task.num_items(labels), device=self.args.device)
+        result: Any = super().compute_loss(model, dict(inputs), True, items)
+        loss, outputs = result
+        if self.args.average_tokens_across_devices and (self.model_accepts_loss_kwargs or self.compute_loss_func):
+            loss = loss / (self.accelerator.num_processes // self.get_tp_size())  # that of one process, for now
+        return (loss, outputs) if return_outputs else loss
+
+    def _logit_weights(self) -> LogitWeights:
+        session, step, batch = self._started(), self.state.global_step, self._batch_rows
+
+        def factors(inputs: Mapping[str, Any], logits: Tensor) -> Tensor:
+            rows = batch()
+            check_index(rows.index)
+            weights = session.weights(step, rows.index, inputs, rows.labels)
+            return self._task.spread(weights, logits, rows.labels)
+
+        return LogitWeights(factors, self._task.logits_ndim)
+
+    def _batch_rows(self) -> BatchRows:
+        return self._batch
+
+    @contextmanager
+    def _listening(self, model: nn.Module) -> Iterator[None]:
+        """Weigh the forward passes of `model` at their logits, if the training step does not already."""
+        if self._step is not None:
+            yield
+        else:
+            with self._logit_weights().on(self.accelerator.unwrap_model(model)):
+                yield
 
     # ---- Seams of the host ----------------------------------------------------------------------------------------
 
@@ -209,6 +342,7 @@ class OTWeightedTrainer(Trainer):
                 prepare=self._prepare_input,
                 label_name=self.label_names[0],
                 batch_size=self.args.eval_batch_size,
+                feeds_labels=self._losses.feeds_labels,
             )
             widths, dtype = encoder.probe(model, data.subset(data.train_rows[:1]))
         reweighter = build_reweighter(
@@ -229,6 +363,22 @@ class OTWeightedTrainer(Trainer):
         self._session = WeightingSession(
             reweighter, data, encoder, self.accelerator, head_only_after_warmup=bool(args.head_only_after_warmup)
         )
+        self._find_out_whose_loss(model)
+
+    def _find_out_whose_loss(self, model: nn.Module) -> None:
+        """Take the loss that the model computes where it is another one than ours, and say so."""
+        overridden = type(self).compute_loss is not OTWeightedTrainer.compute_loss
+        if not (self._chose_loss or self._is_hosts_loss or self.label_smoother):
+            rows = self.training_data.subset(self.training_data.train_rows[:PROBED_ROWS])
+            batch: Any = self._prepare_input(self._collate([rows[i] for i in range(len(rows))]))
+            inner = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+            found = probe(self._losses, model, inner, batch)
+            self._models_own_loss, self._losses.auxiliary = found
+        if self._is_hosts_loss:
+            whose = "compute_loss_func" if self.compute_loss_func else f"the loss that {type(self.model).__name__} computes"
+            logger.warning(OTHER_LOSS, whose)
+        elif overridden:
+            logger.info(OTHER_LOSS, f"{type(self).__name__}.compute_loss, where it does not call ours,")
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
@@ -255,9 +405,11 @@ class OTWeightedTrainer(Trainer):
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         inputs = super()._prepare_inputs(inputs)
-        if self.is_weighted and not self.model.training:
-            # Heads take **kwargs: an index that reaches the model in evaluation would be swallowed in silence.
-            inputs.pop(EXAMPLE_INDEX, None)
+        if self.is_weighted:
+            # Neither a model nor an override of `compute_loss` is to see row numbers: heads that take **kwargs would
+            # swallow them in silence, others refuse them.
+            index = inputs.pop(EXAMPLE_INDEX, None)
+            self._batch = BatchRows(index, inputs.get(self.label_names[0]))
         return inputs
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

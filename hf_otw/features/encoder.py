@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.data import DataLoader
 
-from hf_otw.features.head import HeadInput, find_heads
+from hf_otw.features.head import HeadInput, find_heads, head_candidates
 from hf_otw.tasks import Task
+from hf_otw.tasks.outputs import logits_of
 
 
 @contextmanager
@@ -74,6 +76,7 @@ class Encoder:
         label_name: of the labels in a batch.
         batch_size: of these forward passes.
         pad_token_id: for decoder heads.
+        feeds_labels: the model cannot do without labels.
     """
 
     head_input: HeadInput
@@ -83,6 +86,7 @@ class Encoder:
     label_name: str
     batch_size: int
     pad_token_id: int | None
+    feeds_labels: bool = False
 
     @torch.no_grad()
     def __call__(self, model: nn.Module, dataset: Any) -> Tensor:
@@ -93,7 +97,8 @@ class Encoder:
             for batch in loader:
                 inputs = self.prepare(batch)
                 labels = inputs.pop(self.label_name, None)
-                model(**inputs, **({self.label_name: labels} if self.task.feeds_labels else {}))
+                outputs = model(**inputs, **({self.label_name: labels} if self.feeds_labels else {}))
+                self.head_input.settle(partial(logits_of, outputs, self.task.logits_ndim))
                 features.append(self.take(inputs, labels))
         return torch.cat(features)
 
@@ -121,5 +126,6 @@ def build_encoder(
     config = getattr(model, "config", None)
     text_config = getattr(config, "get_text_config", None)
     text = config if text_config is None else text_config()
-    heads = find_heads(model, num_outputs, feature_modules)
-    return Encoder(HeadInput(heads), task, pad_token_id=getattr(text, "pad_token_id", None), **seams)
+    heads = find_heads(model, num_outputs, feature_modules) if feature_modules else head_candidates(model, num_outputs)
+    head_input = HeadInput(heads, one_of=not feature_modules)
+    return Encoder(head_input, task, pad_token_id=getattr(text, "pad_token_id", None), **seams)

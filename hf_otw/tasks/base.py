@@ -108,6 +108,15 @@ class Task(ABC):
     def unit_losses(self, example_loss: ExampleLoss, logits: Tensor, labels: Tensor, class_prior: Tensor) -> Tensor:
         """Loss of each unit of the batch, shape `(U,)`: their sum over `num_items` is the model's own loss."""
 
+    def spread(self, weights: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        """The weights of a batch's units in a shape that broadcasts to the logits: `(U,) -> (B, 1)`, `(B, 1, 1)`, ..."""
+        if len(weights) != len(logits):
+            raise ValueError(
+                f"Expected logits for the {len(weights)} rows of the batch, got {len(logits)}. Let the forward pass "
+                "return one row of logits per example, or set weighting='none'."
+            )
+        return weights.view(-1, *[1] * (logits.ndim - 1))
+
     def num_items(self, labels: Tensor) -> int | Tensor:
         """What the sum of a batch's losses is divided by: its examples, or its labelled tokens."""
         return len(labels)

@@ -94,6 +94,12 @@ class Tokens(TokenSequences):
         """`(B, T, K), (B, T) -> (U,)`, the labelled tokens in order."""
         return token_losses(example_loss, logits, labels, class_prior)[0]
 
+    def spread(self, weights: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        """`(U,) -> (B, T, 1)`, ones where there is no label."""
+        spread = weights.new_ones(labels.shape)
+        spread[labels != IGNORED] = weights
+        return spread[..., None]
+
     def pool(self, z: Tensor, labels: Tensor | None, inputs: Mapping[str, Any], pad_token_id: int | None) -> Tensor:
         """The labelled tokens in order, shape `(U, D)`."""
         labels = required(labels, "the labels of a batch")

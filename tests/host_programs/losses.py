@@ -231,7 +231,7 @@ SCRIPTS = {
     "a mix-in before the trainer": Script(subclass=mixed_in, value=generalised_value),
     "two forward passes (R-Drop)": Script(subclass=twice_through, value=cross_entropy),
     "distillation": Script(subclass=distilled, value=distilled_value),
-    "compute_loss_func": Script(keywords=lambda: {"compute_loss_func": poly_loss}, value=poly_value),
+    "compute_loss_func": Script(loss=None, keywords=lambda: {"compute_loss_func": poly_loss}, value=poly_value),
     "label smoothing": Script(args={"label_smoothing_factor": 0.1}, value=smoothed_value),
     "own training_step": Script(subclass=own_step, value=cross_entropy),
 }

@@ -216,11 +216,13 @@ def tuples_by_config() -> nn.Module:
 
 
 SCRIPTS = {
-    "model adds an auxiliary term": Script(model=WithAuxiliaryTerm, value=with_auxiliary_value),
-    "focal loss in forward": Script(model=Focal),
-    "z-loss in forward": Script(model=ZLoss),
-    "CRF in forward": Script(model=Crf, data=tokens, value=crf_value),
-    "router loss (Mixtral)": Script(
+    "model adds an auxiliary term": Script(loss=None, model=WithAuxiliaryTerm, value=with_auxiliary_value),
+    "focal loss in forward": Script(loss=None, model=Focal),
+    "z-loss in forward": Script(loss=None, model=ZLoss),
+    "CRF in forward": Script(
+        loss=None, model=Crf, data=tokens, value=crf_value, options={"task": "token_classification"}
+    ),
+    "router loss (Mixtral)": Script(loss=None, 
         model=mixtral, data=texts, value=router_value, options={"group_column": "group"}
     ),
     "labels are a required argument": Script(model=NeedsLabels),
@@ -234,7 +236,7 @@ SCRIPTS = {
         value=mean_of_own_losses,
     ),
     "a second head that is not called": Script(model=ASecondHead),
-    "a second head that is called": Script(model=ASecondHeadThatIsCalled, value=early_exit_value),
+    "a second head that is called": Script(loss=None, model=ASecondHeadThatIsCalled, value=early_exit_value),
     "frozen body": Script(model=frozen_body),
     "LoRA": Script(model=lora),
 }

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from transformers import EarlyStoppingCallback, T5Config, T5ForConditionalGeneration, Trainer
 
-from tests.host_programs.models import texts
+from tests.host_programs.losses import class_weighted, class_weighted_value, focal_value
+from tests.host_programs.models import Focal, texts
 from tests.host_programs.script import Script, bert, cross_entropy, table
 
 
@@ -132,6 +133,11 @@ def pad(items: list[Any]) -> dict[str, Tensor]:
     }
 
 
+def focal_bf16_value(script: Script, net: nn.Module, items: list[Any], weights: Tensor) -> Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        return focal_value(script, net, items, weights)
+
+
 @functools.cache
 def first_of_grouped() -> list[int]:
     """Rows of the first batch of the stock trainer, which the sampler draws at random."""
@@ -177,6 +183,14 @@ SCRIPTS = {
     "resumed": Script(after=resumes),
     "hyper-parameter search": Script(keywords=made_anew, after=searched),
     "bf16": Script(args={"bf16": True}, value=bf16_value, tolerance=3e-3),
+    "focal loss in forward, bf16": Script(
+        loss=None, model=Focal, args={"bf16": True}, value=focal_bf16_value, tolerance=5e-3
+    ),
+    "class weights, super not called, compiled": Script(
+        subclass=class_weighted,
+        value=class_weighted_value,
+        args={"torch_compile": True, "torch_compile_backend": "eager"},
+    ),
     "compiled": Script(args={"torch_compile": True, "torch_compile_backend": "eager"}),
     "gradient checkpointing": Script(args={"activation_checkpointing": True}),
     "grouped by length": Script(
