@@ -74,6 +74,8 @@ class WeightingSession:
         self.reweighter, self.data, self.encoder, self.accelerator = reweighter, data, encoder, accelerator
         self.head_only_after_warmup = head_only_after_warmup
         self._micro_step, self._micro_step_of = 0, -1
+        self._prior_of: Tensor | None = None
+        self._prior: Tensor
         self._sum: Tensor
         self._count: int
         self._milliseconds: float
@@ -125,8 +127,13 @@ class WeightingSession:
 
     @property
     def class_prior(self) -> Tensor:
-        """Each class's share of the weight that is trained on, `(K,)`."""
-        return self.reweighter.class_prior
+        """Each class's share of the weight that is trained on, `(K,)`, by the model's numbering."""
+        found, classes = self.reweighter.class_prior, self.data.head_classes
+        if classes is None:
+            return found
+        if self._prior_of is not found:  # solved anew
+            self._prior_of, self._prior = found, classes.prior(self.reweighter.example_weights)
+        return self._prior
 
     def meta_items(self, size: int | None, *, seed: int, step: int) -> list[Any]:
         """Items of the meta term, another draw in every micro-step of step `step`."""

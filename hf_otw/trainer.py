@@ -17,6 +17,8 @@ from hf_otw.config.args import WeightingArguments
 from hf_otw.config.build import WITHOUT_TRANSPORT, build_reweighter, build_schedule
 from hf_otw.config.compatibility import check_index, check_learned_cost, check_support
 from hf_otw.data.index import EXAMPLE_INDEX, IndexCollator
+from hf_otw.data.columns import check_dataset
+from hf_otw.data.items import label_columns, readable
 from hf_otw.data.training import TrainingData, prepare_data
 from hf_otw.features.encoder import build_encoder, running_statistics_kept
 from hf_otw.features.head import find_heads
@@ -24,7 +26,7 @@ from hf_otw.features.shards import shard_of
 from hf_otw.losses import ExampleLoss
 from hf_otw.report.card_facts import card_fields, save_card
 from hf_otw.session import NO_ROWS, BatchRows, MicroStep, WeightingSession
-from hf_otw.tasks import Task, find_task
+from hf_otw.tasks import LabelSource, Task, find_task
 from hf_otw.tasks.batch_loss import BatchLoss
 from hf_otw.tasks.outputs import with_loss
 from hf_otw.tasks.own_loss import OTHER_LOSS, LogitWeights, requires_labels
@@ -94,7 +96,15 @@ class OTWeightedTrainer(Trainer):
         model = self.accelerator.unwrap_model(self.model)
         options = self.weighting_args
         smoothing = self.args.label_smoothing_factor if self.label_smoother else 0.0  # the host warns, and makes none
-        self._task = task or find_task(model, self.train_dataset, self.label_names, options)
+        self._label_columns: tuple[str, ...] = (*self.label_names, "label", "labels")
+        self._given_data = self._seen = self.train_dataset
+        if self._given_data is not None:
+            check_dataset(self._given_data, "train_dataset")
+            self._label_columns = label_columns(
+                self._given_data, self._label_columns, self.data_collator, self.label_names[0]
+            )
+            self._seen = self._readable(self._given_data)
+        self._task = task or find_task(model, self._seen, self._label_columns, options)
         options.resolve_task(self._task, weight_model)
         check_support(self.args, options, self._task, smoothing=smoothing, needs_transport=self._needs_transport)
         self._losses = BatchLoss(
@@ -103,21 +113,39 @@ class OTWeightedTrainer(Trainer):
         self._losses.feeds_labels |= requires_labels(model, self.label_names[0])
         self._tag_model()
         if self.train_dataset is not None:
-            self._data = self._prepare_data(model, meta_dataset)
-            self.train_dataset = self._data.train_dataset
-            self.data_collator = IndexCollator(self.data_collator, options.group_column)
+            self._set_data(self._prepare_data(model, meta_dataset))
+
+    def _readable(self, dataset: Any) -> Any:
+        """What labels are read from: see `hf_otw.data.items`."""
+        names = (*self._label_columns, *((g,) if (g := self.weighting_args.group_column) else ()))
+        if self.weighting_args.weighting == "column":
+            names = (*names, self.weighting_args.weight_column)
+        return readable(dataset, names, self.data_collator, self.label_names[0])
+
+    def _set_data(self, data: TrainingData) -> None:
+        self._data, self.train_dataset = data, data.train_dataset
+        self.data_collator = IndexCollator(
+            self.data_collator,
+            self.weighting_args.group_column,
+            labels=data.row_labels,
+            label_name=self.label_names[0],
+        )
 
     def _prepare_data(self, model: nn.Module, meta_dataset: Any) -> TrainingData:
+        options, config = self.weighting_args, getattr(model, "config", None)
+        config = config if hasattr(config, "num_labels") else None  # a module's own, which says nothing of classes
+        names = ("_get_train_sampler", "get_train_dataloader")
         data = prepare_data(
-            self.train_dataset,
+            self._given_data,
             meta_dataset,
             self.eval_dataset,
-            self.weighting_args,
+            options,
             task=self._task,
-            config=getattr(model, "config", None),
-            label_names=self.label_names,
+            source=LabelSource(self._label_columns, config, options.group_column, options.label_bins),
+            view=lambda dataset: self._seen if dataset is self._given_data else self._readable(dataset),
             seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
-            needs_meta=self._needs_transport or bool(self.weighting_args.meta_loss_coefficient),
+            needs_meta=self._needs_transport or bool(options.meta_loss_coefficient),
+            keeps_numbers=any(getattr(type(self), n) is not getattr(OTWeightedTrainer, n) for n in names),
         )
         if self._needs_transport:
             find_heads(model, data.num_outputs, self.weighting_args.feature_module)
@@ -228,7 +256,8 @@ class OTWeightedTrainer(Trainer):
             del inputs[self.label_names[0]]
             outputs = self._losses.forward(model, inputs, labels)
             weights = session.weights(step, index, inputs, labels)  # (U,), detached
-            loss = self._losses.training(outputs, labels, session.class_prior, weights) / items
+            loss = self._losses.training(outputs, labels, session.class_prior, weights)
+            loss = loss / self._losses.divisor(labels)
             loss = loss + self._losses.extra(outputs)
         if self._has_meta_term:
             loss = loss + self._meta_loss(model)
@@ -338,7 +367,7 @@ class OTWeightedTrainer(Trainer):
                 self._task,
                 num_outputs=data.num_outputs,
                 feature_modules=args.feature_module,
-                collate=self._collate,
+                collate=self._collate_numbered,
                 prepare=self._prepare_input,
                 label_name=self.label_names[0],
                 batch_size=self.args.eval_batch_size,
@@ -442,8 +471,14 @@ class OTWeightedTrainer(Trainer):
         add_tags(list(self._tag_names))
 
     def _collate(self, items: list[Any]) -> dict[str, Any]:
-        batch = self._get_collator_with_removed_columns(self.data_collator)(items)
-        return {name: value for name, value in batch.items() if name != EXAMPLE_INDEX}
+        batch = self._collate_numbered(items)
+        batch.pop(EXAMPLE_INDEX, None)
+        return batch
+
+    def _collate_numbered(self, items: list[Any]) -> dict[str, Any]:
+        collate = self.data_collator.numbered if isinstance(self.data_collator, IndexCollator) else self.data_collator
+        batch: Any = self._get_collator_with_removed_columns(collate)(items)
+        return batch
 
     def _started(self) -> WeightingSession:
         if self._session is None:

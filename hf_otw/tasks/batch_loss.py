@@ -88,7 +88,12 @@ class BatchLoss:
     def _mean(self, example_loss: ExampleLoss, outputs: Any, labels: Tensor) -> Tensor:
         logits = self._logits(outputs)
         uniform = logits.new_full((logits.shape[-1],), 1 / logits.shape[-1])
-        return self.task.unit_losses(example_loss, logits, labels, uniform).sum() / self.task.num_items(labels)
+        return self.task.unit_losses(example_loss, logits, labels, uniform).sum() / self.divisor(labels)
+
+    def divisor(self, labels: Tensor) -> int | Tensor:
+        """What the sum of a batch's losses is divided by for their mean: 1 where nothing has a label."""
+        items = self.task.num_items(labels)
+        return items.clamp_min(1) if isinstance(items, Tensor) else max(items, 1)
 
     def _logits(self, outputs: Any) -> Tensor:
         return logits_of(outputs, self.task.logits_ndim)
