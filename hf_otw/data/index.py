@@ -65,8 +65,8 @@ def _numbered(item: Any, row: int) -> Any:
 class IndexCollator:
     """Carries row numbers past the user's collator, and checks that they are still those of their rows.
 
-    A collator that keeps all keys gets them as one more: whatever it does to the order, they follow. Of another one the
-    first batch shows whether it keeps the order of its items; if it does not, rows are recognised by their content.
+    A collator that keeps all keys gets them as one more: whatever it does to the order, they follow. Of others the
+    first batch shows whether they keep the order of their items; if not, rows are recognised by their content.
 
     Args:
         collate: the user's collator.
@@ -153,7 +153,9 @@ class IndexCollator:
             rows = rows_by_content(plain, fresh(), self.collate) if isinstance(plain, Mapping) else None
         if rows is not None and rows != list(range(len(items))):
             self._by_content = True
-            logger.warning("The data collator changes the rows of a batch: they are recognised by content. %s", KEEP_IT)
+            logger.warning(
+                "The data collator changes the rows of a batch: they are recognised by content. %s", KEEP_IT
+            )
 
     def _carried(self, items: list[Any], bare: list[Any], plain: Any) -> bool:
         numbers = [_row_of(item) for item in items]
@@ -164,7 +166,11 @@ class IndexCollator:
         if not isinstance(batch, Mapping) or EXAMPLE_INDEX not in batch:
             return False
         index = batch[EXAMPLE_INDEX]
-        if not isinstance(index, Tensor) or index.is_floating_point() or not set(index.flatten().tolist()) <= set(numbers):
+        if (
+            not isinstance(index, Tensor)
+            or index.is_floating_point()
+            or not set(index.flatten().tolist()) <= set(numbers)
+        ):
             return False
         # A collator that makes features of all numbers would take this one for a feature.
         return {name: _shape(value) for name, value in batch.items() if name != EXAMPLE_INDEX} == {
@@ -179,7 +185,11 @@ class IndexCollator:
         if served.numel() != expected.numel():
             return
         served = served.reshape(expected.shape).to(expected.dtype)
-        same = torch.isclose(served, expected, rtol=1e-2, atol=1e-6) if expected.is_floating_point() else served == expected
+        same = (
+            torch.isclose(served, expected, rtol=1e-2, atol=1e-6)
+            if expected.is_floating_point()
+            else served == expected
+        )
         wrong = int((~same.reshape(len(index), -1).all(dim=1)).sum())
         if wrong:
             raise ValueError(

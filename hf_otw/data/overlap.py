@@ -60,7 +60,8 @@ def contents_digest(dataset: Any) -> str | None:
 def _chunked(column: pa.ChunkedArray) -> np.ndarray | None:
     """Hashes of a whole column, chunk by chunk: one array of more than 2 GiB of text would not fit its offsets."""
     parts = [_hashes(chunk) for chunk in column.chunks]
-    return None if any(part is None for part in parts) or not parts else np.concatenate(parts)
+    found = [part for part in parts if part is not None]
+    return np.concatenate(found) if found and len(found) == len(parts) else None
 
 
 def _hashes(column: pa.Array) -> np.ndarray | None:

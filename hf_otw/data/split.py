@@ -42,8 +42,8 @@ def split_meta(
 ) -> MetaSplit:
     """Draw a class-balanced meta set from the training rows.
 
-    A class with fewer than `2 * per_class` distinct rows gives half of them, with a warning. Copies of a meta row leave
-    the training set with it.
+    A class with fewer than `2 * per_class` distinct rows gives half of them, with a warning. Copies of a meta row
+    leave the training set with it.
 
     Args:
         labels: `(N,)`.
@@ -77,7 +77,7 @@ def split_meta(
             if not keep_single_rows:
                 raise ValueError(
                     f"Expected at least 2 distinct training examples of every class, to train on and to split off the "
-                    f"meta set, but class {name} has {len(distinct)}. Pass a `meta_dataset` of your own, or remove the "
+                    f"meta set, but class {name} has {len(distinct)}. Pass a `meta_dataset`, or remove the "
                     "class."
                 )
             alone.append(name)

@@ -14,20 +14,17 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from hf_otw.config.args import WeightingArguments
-from hf_otw.config.build import build_weight_model
+from hf_otw._utils import required
 from hf_otw.data.classes import HeadClasses, present
 from hf_otw.data.columns import check_dataset, column_names, read_column
-from hf_otw.data.items import ItemsView
 from hf_otw.data.index import IndexedDataset, take_rows, with_example_index
-from hf_otw.data.split import MetaSplit, copies_of, rows_seen_in, split_meta
+from hf_otw.data.items import ItemsView
 from hf_otw.data.meta import MetaSet
 from hf_otw.data.overlap import contents_digest, count_overlap
-from hf_otw.config.presets import BASELINES
-from hf_otw._utils import required
-from hf_otw.weighting.target import check_classes
+from hf_otw.data.split import MetaSplit, copies_of, rows_seen_in, split_meta
 from hf_otw.tasks import Labels, LabelSource, Task
 from hf_otw.tasks.base import IGNORED, join_rare
+from hf_otw.weighting.target import check_classes
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +47,6 @@ class TrainingData:
         meta_rows: row numbers split off for it; empty when it was given.
         class_names: `K` names.
         num_outputs: of the model's head; None for a language model.
-        weight_column: `(U,)` for `weighting="column"`.
         head_classes: the classes of the model's head, where they are not those that are balanced; None where they are.
         row_labels: `(N, ...)`, labels as a batch holds them, or None where a collator makes them.
     """
@@ -66,7 +62,6 @@ class TrainingData:
     meta_rows: np.ndarray
     class_names: list[str]
     num_outputs: int | None
-    weight_column: Tensor | None
     head_classes: HeadClasses | None
     row_labels: Tensor | None
 
@@ -121,6 +116,15 @@ class TrainingData:
             return units
         return torch.searchsorted(self._first_unit.to(units.device), units, right=True).sub(1).unique()
 
+    def weight_column(self, name: str) -> Tensor:
+        """Weights in a column of the training set, one per unit, shape `(U,)`.
+
+        Raises:
+            ValueError: no such column.
+        """
+        column = read_weight_column(self.indexed, name)
+        return column if self.unit_counts is None else column.repeat_interleave(self.unit_counts)
+
     @cached_property
     def _first_unit(self) -> Tensor:
         counts = required(self.unit_counts, "units of each example")
@@ -131,25 +135,23 @@ def prepare_data(
     train_dataset: Any,
     meta_dataset: Any,
     eval_dataset: Any,
-    options: WeightingArguments,
     *,
     task: Task,
     source: LabelSource,
     view: Callable[[Any], Any],
     seed: int,
-    needs_meta: bool,
+    meta_examples_per_class: int | None,
     keeps_numbers: bool,
 ) -> TrainingData:
     """Index the training set, read its labels, and make or check the meta set.
 
     Args:
         train_dataset, meta_dataset, eval_dataset: as given to the trainer.
-        options: of the weighting.
         task: what carries a weight.
         source: where labels come from.
         view: what to read the labels of a data set from.
         seed: of the draw of a meta set.
-        needs_meta: the run needs a meta set.
+        meta_examples_per_class: size of a meta set that is split off; None where no meta set is needed.
         keeps_numbers: serve as many rows as were given, for a sampler of the user's: each row of the meta split stands
             for a training row of its class.
 
@@ -166,16 +168,16 @@ def prepare_data(
 
     split = MetaSplit(np.flatnonzero(rows.labelled), np.array([], dtype=np.int64), np.flatnonzero(~rows.labelled))
     meta_labels, meta_items = None, meta_dataset
-    if needs_meta and meta_dataset is not None:
+    if meta_examples_per_class is not None and meta_dataset is not None:
         check_dataset(meta_dataset, "meta_dataset")
         check_disjoint(meta_dataset, train_dataset)
         meta_labels = reader.read(view(meta_dataset), "meta_dataset")
         warn_of_shared_rows(meta_dataset, eval_sets)
-    elif needs_meta:
+    elif meta_examples_per_class is not None:
         split = split_meta(
             rarest_class(rows.weighed, rows.num_classes),
             rows.num_classes,
-            options.meta_examples_per_class,
+            meta_examples_per_class,
             seed=seed,
             copies=copies_of(train_dataset),
             avoid=rows_seen_in(train_dataset, eval_sets),
@@ -187,12 +189,9 @@ def prepare_data(
         meta_labels = reader.read(_taken(seen, split.meta_rows), "the split-off meta set")
     labels, meta_labels, kept = rows.numbered(split.train_rows, meta_labels, reader.class_names)
     meta = None if meta_labels is None else MetaSet(meta_items, meta_labels, len(kept))
-    column = read_weight_column(seen, options.weight_column) if options.weighting == "column" else None
-    if column is not None and labels.counts is not None:
-        column = column.repeat_interleave(labels.counts)
     trained = np.union1d(split.train_rows, split.unweighted_rows)
     served = replaced(trained, split.meta_rows, rows.classes.numpy()) if keeps_numbers else trained
-    data = TrainingData(
+    return TrainingData(
         with_example_index(train_dataset, served),
         with_example_index(train_dataset),
         *labels,
@@ -202,13 +201,9 @@ def prepare_data(
         split.meta_rows,
         [reader.class_names[k] for k in kept],
         task.num_outputs(seen, source),
-        column,
         rows.head_classes(trained, split.unweighted_rows, kept) if task.has_head_classes else None,
         row_labels(seen, source) if task.labels_per_row else None,
     )
-    if options.weighting in BASELINES:  # built again when training starts; refused here, before anything is lost
-        build_weight_model(options, labels.classes, data.class_counts, feature_dim=0, column=column, seed=seed)
-    return data
 
 
 class _Rows:
@@ -327,7 +322,7 @@ def read_weight_column(dataset: Any, name: str) -> Tensor:
         raise ValueError(
             f"Expected train_dataset to have the weights in a column {name!r}, got the columns "
             f"{column_names(dataset)}. Add it, or "
-            "set `weight_column`."
+            "name another: weighting_kwargs={'column': name}."
         )
     if isinstance(dataset, Dataset):
         values = dataset.with_format(None)[name][:]

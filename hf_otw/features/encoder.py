@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -92,8 +92,9 @@ class Encoder:
                 self.head_input.settle(partial(logits_of, outputs, self.task.logits_ndim))
                 features.append(self.take(inputs, labels))
                 places.append(place)
-                counts.append(self.task.units(labels))
-        several = None if any(count is None for count in counts) else torch.cat(counts)
+                units = None if labels is None else self.task.units(labels)
+                counts += [] if units is None else [units]
+        several = torch.cat(counts) if counts else None
         return in_order(torch.cat(features), torch.cat(places), several, len(dataset))
 
     def probe(self, model: nn.Module, dataset: Any) -> tuple[tuple[int, ...], torch.dtype]:
@@ -101,7 +102,7 @@ class Encoder:
         dtype = self(model, dataset).dtype
         return self.head_input.widths, dtype
 
-    def take(self, inputs: dict[str, Any], labels: Tensor | None) -> Tensor:
+    def take(self, inputs: Mapping[str, Any], labels: Tensor | None) -> Tensor:
         """The features of the latest forward pass, shape `(U, D)`."""
         return self.head_input.take(lambda z: self.task.pool(z, labels, inputs, self.pad_token_id))
 
@@ -122,7 +123,7 @@ def in_order(features: Tensor, places: Tensor, counts: Tensor | None, num_rows: 
     units = len(places) if counts is None else int(counts.sum())
     if units != len(features):
         raise ValueError(
-            f"Expected the features of {units} units in {len(places)} rows, got {len(features)}. Let the collator keep "
+            f"Expected features of {units} units in {len(places)} rows, got {len(features)}. Let the collator keep "
             "the rows and the labels that it is given, and truncate in the data set."
         )
     if torch.equal(places, torch.arange(num_rows, device=places.device)):

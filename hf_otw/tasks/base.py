@@ -22,11 +22,9 @@ SMALLEST_CLASS = 4
 BALANCED_BY_WEIGHTS: Mapping[str, Any] = MappingProxyType(
     {
         "weighting": "closed_form",
+        "weighting_kwargs": {"target_ess": 0.5},
         "cost": "combined",
-        "target": "examples",
-        "target_mass": "balanced",
-        "target_ess": 0.5,
-        "reg": 0.1,
+        "target_points": "examples",
     }
 )
 
@@ -117,7 +115,7 @@ class Task(ABC):
         return None
 
     def spread(self, weights: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
-        """The weights of a batch's units in a shape that broadcasts to the logits: `(U,) -> (B, 1)`, `(B, 1, 1)`, ..."""
+        """The weights of a batch's units in a shape that broadcasts to logits: `(U,) -> (B, 1)`, `(B, 1, 1)`, ..."""
         if len(weights) != len(logits):
             raise ValueError(
                 f"Expected logits for the {len(weights)} rows of the batch, got {len(logits)}. Let the forward pass "

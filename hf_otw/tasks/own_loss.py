@@ -1,7 +1,7 @@
 """Weights on a loss that is not ours: the gradient of each example's logits is multiplied by its weight.
 
 A loss that is a mean over examples depends on the parameters through each example's logits. To multiply the gradient
-of these logits by the weight is then the same as to multiply the example's loss by it, whatever the loss: a focal loss,
+of these logits by the weight is then the same as to multiply the example's loss by it, whatever the loss: focal,
 class weights, distillation, one that the model computes in its forward pass. Terms that do not pass through the logits
 (a router's loss, a penalty on parameters) keep their gradient.
 """
@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
+from hf_otw._utils import required
 from hf_otw.tasks.outputs import logits_of
 
 #: A change of the number type between the model's logits and those that it returns: mixed precision adds one.
@@ -88,10 +89,12 @@ class LogitWeights:
 
 def _source(logits: Tensor) -> tuple[Node, int]:
     """The node that computed the logits, and which of its outputs they are."""
-    node, place = logits.grad_fn, logits.output_nr
-    assert node is not None
-    while node.name() in _CASTS and node.next_functions[0][0] is not None:
-        node, place = node.next_functions[0]
+    node, place = required(logits.grad_fn, "the graph of the logits"), logits.output_nr
+    while node.name() in _CASTS:
+        before, before_place = node.next_functions[0]
+        if before is None:
+            break
+        node, place = before, before_place
     return node, place
 
 
@@ -100,3 +103,11 @@ def requires_labels(model: nn.Module, label_name: str) -> bool:
     parameter = inspect.signature(model.forward).parameters.get(label_name)
     positional = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return parameter is not None and parameter.kind in positional and parameter.default is inspect.Parameter.empty
+
+
+def calls_super(override: Any, ours: Any) -> bool:
+    """Does a `compute_loss` reach ours, as far as its code shows? It is ours, or calls a `compute_loss`."""
+    if override is ours:
+        return True
+    code = getattr(override, "__code__", None)
+    return code is None or "super" in code.co_names or "compute_loss" in code.co_names

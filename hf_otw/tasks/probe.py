@@ -1,4 +1,4 @@
-"""Does the model's own loss for its labels say more than the mean of our per-example losses? Asked once, of a batch."""
+"""Does the model compute another loss from its labels than the mean of ours? Asked once, of a batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hf_otw.features.encoder import evaluating, random_state_kept
+from hf_otw.data.random_state import random_state_kept
+from hf_otw.features.encoder import evaluating
 from hf_otw.tasks.batch_loss import BatchLoss
 from hf_otw.tasks.outputs import loss_of
 
@@ -61,9 +62,10 @@ def probe(losses: BatchLoss, model: nn.Module, inner: nn.Module, batch: Mapping[
     config = getattr(inner, "config", None)
     coefficient = getattr(getattr(config, "get_text_config", lambda: config)(), "router_aux_loss_coef", None)
     auxiliary = outputs.get("aux_loss") if isinstance(outputs, Mapping) else None
-    documented = isinstance(auxiliary, Tensor) and coefficient is not None
-    if documented and _close(own, ours + coefficient * auxiliary.float()):
-        return OwnLoss(False, float(coefficient))
+    if isinstance(auxiliary, Tensor) and coefficient is not None:
+        documented = ours + float(coefficient) * auxiliary.float()
+        if _close(own, documented):
+            return OwnLoss(False, float(coefficient))
     return OwnLoss(True, 0.0)
 
 

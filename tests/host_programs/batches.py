@@ -95,7 +95,9 @@ class Fetches(Items):
 
 def lazy() -> datasets.Dataset:
     """Tokenised when it is read, a batch at a time."""
-    stored = datasets.Dataset.from_list([{"text": " ".join(map(str, r["input_ids"])), "label": r["labels"]} for r in rows()])
+    stored = datasets.Dataset.from_list(
+        [{"text": " ".join(map(str, r["input_ids"])), "label": r["labels"]} for r in rows()]
+    )
 
     def tokenise(batch: dict[str, Any]) -> dict[str, Any]:
         return {"input_ids": [[int(w) for w in text.split()] for text in batch["text"]], "labels": batch["label"]}
@@ -190,7 +192,9 @@ SCRIPTS = {
     ),
     "items are BatchEncoding": Script(data=lambda: Items(lambda r: BatchEncoding(dict(r)))),
     "items are objects": Script(data=lambda: Items(lambda r: SimpleNamespace(**r))),
-    "items are tuples": Script(data=lambda: Items(lambda r: (torch.tensor(r["input_ids"]), r["labels"])), collate=pairs),
+    "items are tuples": Script(
+        data=lambda: Items(lambda r: (torch.tensor(r["input_ids"]), r["labels"])), collate=pairs
+    ),
     "items fetched by batch": Script(data=lambda: Fetches(dict)),
     "tokenised when read": Script(data=lazy, args={"remove_unused_columns": False}),
     "labels of a transform": Script(data=recoded, args={"remove_unused_columns": False}),

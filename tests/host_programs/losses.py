@@ -222,9 +222,7 @@ SCRIPTS = {
         subclass=bare_super, args=ACCUMULATED, value=cross_entropy, stock_off_by=1 / 4
     ),
     "super, then figures from outputs and labels": Script(subclass=logs_accuracy, value=cross_entropy),
-    "sum over num_items_in_batch, accumulated": Script(
-        subclass=sum_over_items, args=ACCUMULATED, value=cross_entropy
-    ),
+    "sum over num_items_in_batch, accumulated": Script(subclass=sum_over_items, args=ACCUMULATED, value=cross_entropy),
     "own mean loss, accumulated": Script(
         subclass=focal_that_pops, args=ACCUMULATED, value=focal_value, stock_off_by=1 / 4
     ),

@@ -1,4 +1,4 @@
-"""Scripts whose model is what differs: it computes a loss of its own, returns tuples, needs labels, stays in eval mode."""
+"""Scripts whose model is what differs: a loss of its own, tuples, required labels, evaluation mode."""
 
 from __future__ import annotations
 
@@ -222,8 +222,8 @@ SCRIPTS = {
     "CRF in forward": Script(
         loss=None, model=Crf, data=tokens, value=crf_value, options={"task": "token_classification"}
     ),
-    "router loss (Mixtral)": Script(loss=None, 
-        model=mixtral, data=texts, value=router_value, options={"group_column": "group"}
+    "router loss (Mixtral)": Script(
+        loss=None, model=mixtral, data=texts, value=router_value, options={"group_column": "group"}
     ),
     "labels are a required argument": Script(model=NeedsLabels),
     "outputs (logits,)": Script(model=TupleOfLogits),

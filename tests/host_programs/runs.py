@@ -1,4 +1,4 @@
-"""Scripts whose run is what differs: precision, accumulation, saving, resuming, searching, what comes after training."""
+"""Scripts whose run is what differs: precision, saving, resuming, searching, what comes after training."""
 
 from __future__ import annotations
 
@@ -199,9 +199,7 @@ SCRIPTS = {
         args={"train_sampling_strategy": "group_by_length"},
         first=first_of_grouped,
     ),
-    "sequence to sequence": Script(
-        model=t5, data=texts, loss="cross_entropy", options={"group_column": "group"}
-    ),
+    "sequence to sequence": Script(model=t5, data=texts, loss="cross_entropy", options={"group_column": "group"}),
     "training set replaced before training": Script(prepare=set_another_training_set),
     "NEFTune": Script(args={"neftune_noise_alpha": 1e-9}),
     "own optimizer": Script(subclass=own_optimizer),

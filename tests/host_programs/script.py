@@ -61,7 +61,9 @@ def rows(counts: Sequence[int] = COUNTS) -> list[dict[str, Any]]:
 
 def table(counts: Sequence[int] = COUNTS, **columns: Callable[[dict[str, Any]], Any]) -> datasets.Dataset:
     """`rows` as a data set; a column that is named is computed from each row, and replaces one of that name."""
-    return datasets.Dataset.from_list([row | {name: make(row) for name, make in columns.items()} for row in rows(counts)])
+    return datasets.Dataset.from_list(
+        [row | {name: make(row) for name, make in columns.items()} for row in rows(counts)]
+    )
 
 
 def known_weights(n: int) -> Tensor:
@@ -92,7 +94,9 @@ def own_loss(net: nn.Module, batch: Mapping[str, Any]) -> Tensor:
 
 def mean_of_own_losses(script: Script, net: nn.Module, items: list[Any], weights: Tensor) -> Tensor:
     """The weighted mean of the losses that the model returns for each row alone."""
-    return torch.stack([own_loss(net, script.collate([item])) * w for item, w in zip(items, weights, strict=True)]).mean()
+    return torch.stack(
+        [own_loss(net, script.collate([item])) * w for item, w in zip(items, weights, strict=True)]
+    ).mean()
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,13 @@ class Script:
     @property
     def step(self) -> dict[str, Any]:
         """One step whose change of the parameters is the gradient."""
-        return {"max_steps": 1, "optim": "sgd", "learning_rate": 1.0, "max_grad_norm": 0.0, "lr_scheduler_type": "constant"}
+        return {
+            "max_steps": 1,
+            "optim": "sgd",
+            "learning_rate": 1.0,
+            "max_grad_norm": 0.0,
+            "lr_scheduler_type": "constant",
+        }
 
     @property
     def rows_of_first_step(self) -> list[int]:
@@ -180,7 +190,7 @@ class Script:
         """Ours with known weights, and the gradient of its first step."""
         options = {"weight_warmup": 0.0, "meta_loss_coefficient": 0.0, "example_loss": self.loss}
         model = Known(weights)
-        trainer = self.trainer(OTWeightedTrainer, args={**self.step, **options}, weight_model=model)
+        trainer = self.trainer(OTWeightedTrainer, args={**self.step, **options}, weighting=model)
         return trainer, gradient(trainer)
 
     def by_hand(self, weights: Tensor) -> dict[str, Tensor]:
@@ -206,7 +216,9 @@ def gradient(trainer: Trainer) -> dict[str, Tensor]:
     return {name: p - after[name].detach() for name, p in before.items()}
 
 
-def assert_equal_gradients(found: Mapping[str, Tensor], right: Mapping[str, Tensor], *, what: str, tolerance: float) -> None:
+def assert_equal_gradients(
+    found: Mapping[str, Tensor], right: Mapping[str, Tensor], *, what: str, tolerance: float
+) -> None:
     """Name by name, with the wrappers' prefixes left out, as far as both have them."""
     for name, value in right.items():
         torch.testing.assert_close(

@@ -154,8 +154,8 @@ SCRIPTS = {
         model=lambda: bert(3, problem_type="regression"),
         data=soft,
         value=lambda script, net, items, weights: (
-            ((net(input_ids=(b := script.collate(items))["input_ids"]).logits - b["labels"]).square().mean(1) * weights).mean()
-        ),
+            (net(input_ids=(b := script.collate(items))["input_ids"]).logits - b["labels"]).square().mean(1) * weights
+        ).mean(),
         loss="squared_error",
     ),
     "named classes": Script(data=named_classes, after=names_are_saved),
@@ -171,7 +171,9 @@ SCRIPTS = {
     "labels are bool": Script(
         model=lambda: bert(2), data=lambda: table(labels=lambda row: row["labels"] > 0), collate=to_integers
     ),
-    "labels are whole floats": Script(data=lambda: table(labels=lambda row: float(row["labels"])), collate=to_integers),
+    "labels are whole floats": Script(
+        data=lambda: table(labels=lambda row: float(row["labels"])), collate=to_integers
+    ),
     "a class with one row": Script(data=few_of_a_class),
     "a class with two rows": Script(data=lambda: table((24, 14, 2))),
     "a class without rows": Script(model=lambda: bert(4), data=table),
