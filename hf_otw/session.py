@@ -125,9 +125,10 @@ class WeightingSession:
         """Weights of the units of this process's batch, shape `(U,)`, detached; their features go to the memory."""
         started = time.perf_counter()
         features, own = None, slice(None)
+        num_rows = len(index)
         index = self.data.units_of(index)  # (B,) -> (U,)
         if self.encoder is not None:
-            features = self.encoder.take(inputs, labels)
+            features = self.encoder.take(inputs, labels, num_rows)
             check_units(len(index), len(features))
             if not self.reweighter.encode_at_solve:
                 # All processes write, and in batch scope solve, the whole global batch: their states stay equal.
