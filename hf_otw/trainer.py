@@ -220,6 +220,12 @@ class OTWeightedTrainer(WeightedSteps):
         if settings.needs_transport:
             find_heads(model, data.num_outputs, settings.feature_module)
         check_learned_cost(settings, data)
+        if settings.weight_scope == "batch" and settings.needs_transport and len(data.unweighted_rows):
+            raise ValueError(
+                f"Expected a class with other examples for every row with weight_scope='batch', got "
+                f"{len(data.unweighted_rows)} rows without a label or alone in their class. Remove them, or use "
+                "weight_scope='dataset'."
+            )
         batch = self.args.train_batch_size
         if self.args.dataloader_drop_last and len(data.train_dataset) < batch:
             raise ValueError(
@@ -284,13 +290,13 @@ class OTWeightedTrainer(WeightedSteps):
         return model, train_dataloader
 
     def _start(self, model: nn.Module, max_steps: int, epoch_steps: int, resume_from_checkpoint: str | None) -> None:
+        if self._session is not None:
+            self._session.close()
         self._find_out_whose_loss(model)
         # A search sets arguments between two runs.
         self.settings = self._resolve(self._task)
         settings, data = self.settings, self.training_data
         self._tag_model()  # `model_init` has made a new one
-        if self._session is not None:
-            self._session.close()
         encoder, dtype = None, torch.float32
         widths: tuple[int, ...] = (0,)
         if settings.needs_transport:
@@ -305,6 +311,8 @@ class OTWeightedTrainer(WeightedSteps):
                 batch_size=self.args.eval_batch_size,
                 feeds_labels=self._losses.feeds_labels,
             )
+            if self.args.torch_compile:
+                torch.compiler.reset()  # what was compiled before does not know the hooks, and would not call them
             widths, dtype = encoder.probe(model, data.subset(data.train_rows[:1]))
         reweighter = build_reweighter(
             settings,

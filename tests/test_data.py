@@ -16,7 +16,7 @@ from datasets import Dataset, Value
 from hf_otw.data.columns import check_dataset, read_labels
 from hf_otw.data.index import EXAMPLE_INDEX, IndexCollator, IndexedDataset, take_rows, with_example_index
 from hf_otw.data.overlap import count_overlap, remove_overlap, row_hashes
-from hf_otw.data.split import rows_seen_elsewhere, split_meta
+from hf_otw.data.split import copies_of, rows_seen_in, split_meta
 from tests.toys import toy_dataset
 
 TEXTS = ["a cat", "a dog", "", "ünï", "a cat "]
@@ -96,8 +96,9 @@ def test_unreadable_columns():
     assert count_overlap(data, data) == 0
     assert remove_overlap(data, data) is data
     assert row_hashes([{"x": 1}]) is None
-    assert not rows_seen_elsewhere(data, [data]).any()
-    assert not rows_seen_elsewhere([{"x": 1}], []).any()
+    assert not rows_seen_in(data, [data]).any()
+    assert not rows_seen_in([{"x": 1}], []).any()
+    assert copies_of([{"x": 1}]) is None
 
 
 def test_overlap_is_on_the_columns_that_both_have():
@@ -107,14 +108,12 @@ def test_overlap_is_on_the_columns_that_both_have():
     assert count_overlap(left, right) == 1
     assert count_overlap(right, left) == 1
     assert remove_overlap(left, right)["text"] == ["a", "b", "a"]
-    assert rows_seen_elsewhere(left, [right]).tolist() == [True, False, True, True]
-    assert rows_seen_elsewhere(left.add_column("n", [1.0, 2.0, 3.0, 1.0]), [right]).tolist() == [
-        True,
-        False,
-        True,
-        True,
-    ]
-    assert rows_seen_elsewhere(left, []).tolist() == [True, False, False, True]
+    assert rows_seen_in(left, [right]).tolist() == [False, False, True, False]
+    more = left.add_column("n", [1.0, 2.0, 3.0, 1.0])
+    assert rows_seen_in(more, [right]).tolist() == [False, False, True, False]
+    assert not rows_seen_in(left, []).any()
+    assert copies_of(left).tolist() == [copies_of(left)[3], *copies_of(left)[1:3], copies_of(left)[0]]
+    assert len(set(copies_of(left).tolist())) == 3
 
 
 def test_indexed_dataset():
@@ -198,7 +197,7 @@ def test_split_meta(caplog):
     assert again[1] != again[0]
 
 
-def test_split_meta_avoids():
+def test_split_meta_avoids(caplog):
     labels = torch.tensor([0] * 10 + [1] * 6)
     avoid = np.zeros(16, dtype=bool)
     avoid[:8] = True
@@ -206,8 +205,35 @@ def test_split_meta_avoids():
         split = split_meta(labels, 2, 2, seed=seed, avoid=avoid)
         assert set(split.meta_rows[:2]) == {8, 9}
     avoid[:] = True
-    with pytest.raises(ValueError, match="at least 2 distinct training examples of every class.* class 0 has 10"):
-        split_meta(labels, 2, 2, seed=0, avoid=avoid)
+    with caplog.at_level(logging.WARNING, logger="hf_otw.data.split"):
+        assert labels[split_meta(labels, 2, 2, seed=0, avoid=avoid).meta_rows].tolist() == [0, 0, 1, 1]
+    assert "4 examples of the meta set are in an evaluation set too" in caplog.text
+
+
+def test_copies_of_a_meta_row_leave_the_training_set():
+    """Kills: a copy of a meta example that is trained on."""
+    labels = torch.tensor([0] * 10 + [1] * 6)
+    content = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 3, 4, 5, 6, 7, 8])
+    for seed in range(5):
+        split = split_meta(labels, 2, 2, seed=seed, copies=content)
+        assert len(set(content[split.meta_rows])) == len(split.meta_rows) == 3  # one of three contents, two of six
+        assert not set(content[split.meta_rows]) & set(content[split.train_rows])
+        assert sorted({*content[split.train_rows], *content[split.meta_rows]}) == list(range(9))
+
+
+def test_a_row_alone_in_its_class(caplog):
+    """Refused, or trained on with weight 1. Kills: a row that is lost, or a class in both sets with one row."""
+    labels = torch.tensor([0] * 10 + [1] + [-100])
+    labelled = (labels >= 0).numpy()
+    options = {"seed": 0, "labelled": labelled, "class_names": ["many", "one"]}
+    with pytest.raises(ValueError, match="at least 2 distinct training examples of every class.* class one has 1"):
+        split_meta(labels.clamp_min(0), 2, 2, **options)
+    with caplog.at_level(logging.WARNING, logger="hf_otw.data.split"):
+        split = split_meta(labels.clamp_min(0), 2, 2, keep_single_rows=True, **options)
+    assert split.unweighted_rows.tolist() == [10, 11]
+    assert "(one): they have no meta examples" in caplog.text
+    with pytest.raises(ValueError, match="a class with at least 2 distinct training examples"):
+        split_meta(torch.tensor([0, 1]), 2, 2, seed=0, keep_single_rows=True)
 
 
 class WithTokenizer:

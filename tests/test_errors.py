@@ -53,15 +53,6 @@ DATA_ERRORS = {
     "labels as strings": ({"data": with_labels([str(k) for k in labels()])}, "one integer label per example"),
     "labels from 1": ({"data": with_labels(labels() + 1)}, r"labels 0\.\.2 in train_dataset .*got 1\.\.3"),
     "negative label": ({"data": with_labels(labels() - 1)}, r"got -1\.\.1"),
-    "a class absent": (
-        {"data": with_labels(labels() % 2)},
-        r"every class in the training set, but 1 of 3 are absent \(LABEL_2\)",
-    ),
-    "a class absent, baseline": (
-        {"data": with_labels(labels() % 2), "weighting": "inverse_frequency"},
-        r"at least one training example a class, got counts \[",
-    ),
-    "a class of one": ({"data": tagged(9, 9, 1)}, "at least 2 distinct training examples .* class LABEL_2 has 1"),
     "absent from the meta set": (
         {"trainer_meta_dataset": tagged(3, 3)},
         r"every class in the meta set, but 1 of 3 are absent \(LABEL_2\)",
@@ -95,10 +86,6 @@ DATA_ERRORS = {
     "zero weights": (
         {"weighting": "column", "data": with_weights(lambda w: w.fill(0))},
         "at least one positive weight, but all 48 are zero",
-    ),
-    "loss function": (
-        {"trainer_compute_loss_func": lambda outputs, labels, num_items_in_batch=None: outputs["logits"].sum()},
-        "no compute_loss_func beside example weights.*example_loss=",
     ),
     "batch of one": (
         {"weight_scope": "batch", "per_device_train_batch_size": 1},

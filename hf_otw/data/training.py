@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,8 +24,6 @@ from hf_otw.data.split import MetaSplit, copies_of, rows_seen_in, split_meta
 from hf_otw.tasks import Labels, LabelSource, Task
 from hf_otw.tasks.base import IGNORED, join_rare
 from hf_otw.weighting.target import check_classes
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -170,9 +167,8 @@ def prepare_data(
     meta_labels, meta_items = None, meta_dataset
     if meta_examples_per_class is not None and meta_dataset is not None:
         check_dataset(meta_dataset, "meta_dataset")
-        check_disjoint(meta_dataset, train_dataset)
+        check_disjoint(meta_dataset, train_dataset, eval_sets)
         meta_labels = reader.read(view(meta_dataset), "meta_dataset")
-        warn_of_shared_rows(meta_dataset, eval_sets)
     elif meta_examples_per_class is not None:
         split = split_meta(
             rarest_class(rows.weighed, rows.num_classes),
@@ -191,8 +187,9 @@ def prepare_data(
     meta = None if meta_labels is None else MetaSet(meta_items, meta_labels, len(kept))
     trained = np.union1d(split.train_rows, split.unweighted_rows)
     served = replaced(trained, split.meta_rows, rows.classes.numpy()) if keeps_numbers else trained
+    whole = np.array_equal(served, np.arange(len(train_dataset)))
     return TrainingData(
-        with_example_index(train_dataset, served),
+        with_example_index(train_dataset, None if whole else served),
         with_example_index(train_dataset),
         *labels,
         split.train_rows,
@@ -228,9 +225,11 @@ class _Rows:
         trained = self.weighed.classes[units]
         number, kept = present(trained, self.num_classes)
         if meta is not None:
-            # A class of the meta set that is not trained on is no slip only where it was left out for its size.
-            check_classes(number[trained], number[meta.classes], len(kept), [names[k] for k in kept])
+            known = meta.classes.min() >= 0 and meta.classes.max() < self.num_classes
+            if not known or (number[meta.classes] < 0).any():  # out of range, or of a class that is not trained on
+                check_classes(trained, meta.classes, self.num_classes, names)
             meta = meta._replace(classes=number[meta.classes])
+            check_classes(number[trained], meta.classes, len(kept), [names[k] for k in kept])
         classes = number[self.weighed.classes].clamp_min(0)
         return self.weighed._replace(classes=classes), meta, kept
 
@@ -285,31 +284,21 @@ def rarest_class(labels: Labels, num_classes: int) -> Tensor:
     rank = torch.bincount(labels.classes, minlength=num_classes).argsort(stable=True).argsort()
     example = torch.arange(len(labels.counts)).repeat_interleave(labels.counts)
     lowest = torch.full((len(labels.counts),), num_classes).scatter_reduce(0, example, rank[labels.classes], "amin")
-    found = rank.argsort()[lowest]
+    found = rank.argsort()[lowest.clamp_max(num_classes - 1)]  # of a row without labels, any
     number, kept = join_rare(found, num_classes)
     return torch.tensor(kept)[number[found]]
 
 
-def check_disjoint(meta_dataset: Any, train_dataset: Any) -> None:
-    """Raise a ValueError where the meta set shares examples with the training set."""
-    shared = count_overlap(meta_dataset, train_dataset)
-    if shared:
-        raise ValueError(
-            f"Expected meta_dataset to be disjoint from train_dataset, but {shared} of {len(meta_dataset)} meta "
-            "examples also occur there. Remove them: hf_otw.data.overlap.remove_overlap(train_dataset, meta_dataset)."
-        )
-
-
-def warn_of_shared_rows(meta_dataset: Any, eval_sets: Sequence[Any]) -> None:
-    """Say where the meta set shares examples with an evaluation set: its metrics are then not of unseen examples."""
-    shared = sum(count_overlap(meta_dataset, other) for other in eval_sets)
-    if shared:
-        logger.warning(
-            "%d of %d meta examples also occur in an evaluation set: its metrics are not those of unseen examples. "
-            "Remove them: hf_otw.data.overlap.remove_overlap(eval_dataset, meta_dataset).",
-            shared,
-            len(meta_dataset),
-        )
+def check_disjoint(meta_dataset: Any, train_dataset: Any, eval_sets: Sequence[Any]) -> None:
+    """Raise a ValueError where the meta set shares examples with the training set or an evaluation set."""
+    for name, other in (("train_dataset", train_dataset), *(("eval_dataset", other) for other in eval_sets)):
+        shared = count_overlap(meta_dataset, other)
+        if shared:
+            raise ValueError(
+                f"Expected meta_dataset to be disjoint from {name}, but {shared} of {len(meta_dataset)} meta "
+                f"examples also occur there. Remove them: "
+                f"hf_otw.data.overlap.remove_overlap({name}, meta_dataset)."
+            )
 
 
 def read_weight_column(dataset: Any, name: str) -> Tensor:
