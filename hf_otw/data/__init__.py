@@ -1,0 +1,1 @@
+"""Data sets: reading files and labels, row numbers, the meta set, overlap between sets."""
