@@ -17,13 +17,6 @@ from hf_otw.data.overlap import row_hashes
 logger = logging.getLogger(__name__)
 
 
-
-
-
-
-
-
-
 def check_dataset(dataset: Any, name: str) -> None:
     """Raise a TypeError for data sets that cannot be weighted example by example."""
     if isinstance(dataset, (datasets.DatasetDict, datasets.IterableDatasetDict, dict)):
@@ -128,11 +121,3 @@ def column_names(dataset: Any) -> list[str]:
     if isinstance(dataset, Dataset):
         return list(dataset.column_names)
     return list(dataset[0]) if len(dataset) and isinstance(dataset[0], dict) else []
-
-
-
-
-
-
-
-
