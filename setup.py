@@ -46,7 +46,7 @@ INSTALL_REQUIRES = [
 ]
 
 EXTRAS_REQUIRE = {
-    "report": ["plotly>=6.0", "matplotlib>=3.8"],
+    "report": ["matplotlib>=3.8"],
     "cli": ["typer>=0.12", "rich>=13.0"],
     # For the recipes of the checkout. peft: the minimum of transformers. gguf: turns packaged weights into floats.
     "recipes": ["peft>=0.20.0", "gguf>=0.10", "pillow>=10.0"],

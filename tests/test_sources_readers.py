@@ -9,14 +9,14 @@ import pyarrow.parquet
 import pytest
 from datasets import Array2D, Array3D, ClassLabel
 
-from recipes.sources import cifar10, emoji, modelnet10, sst2, trec
-from recipes.sources.arrays import array_dataset
-from recipes.sources.emoji import frequent_keywords, read_emoji, read_image
-from recipes.sources.fashion import read_idx
-from recipes.sources.points import Mesh, points_of_images, points_of_mesh, read_off, unit_sphere
-from recipes.sources.reviews import Review, case_of, plain_title, same_films, split_reviews
-from recipes.sources.rows import first_copies, stratified_split
-from recipes.sources.speech import VOICES, place, plan_takes
+from recipes.catalogue.sources import cifar10, emoji, modelnet10, sst2, trec
+from recipes.catalogue.sources.arrays import array_dataset
+from recipes.catalogue.sources.emoji import frequent_keywords, read_emoji, read_image
+from recipes.catalogue.sources.fashion import read_idx
+from recipes.catalogue.sources.points import Mesh, points_of_images, points_of_mesh, read_off, unit_sphere
+from recipes.catalogue.sources.reviews import Review, case_of, plain_title, same_films, split_reviews
+from recipes.catalogue.sources.rows import first_copies, stratified_split
+from recipes.catalogue.sources.speech import VOICES, place, plan_takes
 
 
 def rng():

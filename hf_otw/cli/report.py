@@ -27,6 +27,6 @@ def report(
     data = report_data(run, baseline, texts=texts, title=title)
     typer.echo(f"Written: {write_report(output or run / 'report.html', data)}")
     if png is not None:
-        from hf_otw.report.matplotlib_figures import save_figures
+        from hf_otw.report.figures import save_figures
 
         typer.echo(f"Written: {', '.join(map(str, save_figures(png, data)))}")

@@ -5,14 +5,12 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hf_otw.recipe import features, image, text
 from hf_otw.recipe.catalogue import Catalogue, ModelEntry
 from hf_otw.recipe.digits import digits
-
-if TYPE_CHECKING:
-    pass
+from hf_otw.recipe.find import CATALOGUE, folder_of
 
 MODELS: dict[str, ModelEntry] = {
     "features": ModelEntry("features", features.perceptron),
@@ -32,16 +30,12 @@ def built_in() -> Catalogue:
     return Catalogue({"digits": digits}, MODELS, pipelines)
 
 
-#: Module of a folder of recipes that says what they may ask for beyond `hf_otw.recipe.built_in`.
-MODULE = "catalogue"
-
-
 def catalogue_for(recipe: str | Path | None = None, module: str | None = None) -> Catalogue:
     """What comes with the package, and what comes with a recipe.
 
-    A folder of recipes (`<folder>/<dataset>/<model>/<variant>.yaml`) may hold a module `catalogue.py` with a function
-    `catalogue()`. It is imported where the recipe is a local file: code that lies beside what the user runs. A recipe
-    from the Hub never brings code.
+    A folder of recipes (`<folder>/<dataset>/<model>/<variant>.yaml`) may hold a module `catalogue.py` or a package
+    `catalogue/` with a function `catalogue()`. It is imported for a local recipe only: code that lies beside the file
+    that the user runs. A recipe from the Hub never brings code.
 
     Args:
         recipe: path of a local recipe.
@@ -56,14 +50,8 @@ def catalogue_for(recipe: str | Path | None = None, module: str | None = None) -
         folder = None if recipe is None else folder_of(Path(recipe))
         if folder is None:
             return built_in()
-        found = import_from(folder.parent, f"{folder.name}.{MODULE}")
+        found = import_from(folder.parent, f"{folder.name}.{CATALOGUE}")
     return built_in() | found.catalogue()
-
-
-def folder_of(recipe: Path) -> Path | None:
-    """The folder of recipes that a recipe lies in, where it is one with a catalogue."""
-    parents = recipe.resolve().parents
-    return parents[2] if len(parents) > 2 and (parents[2] / f"{MODULE}.py").is_file() else None
 
 
 def import_named(module: str) -> Any:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from hf_otw.recipe.schema import FILE
 
 LIBRARY = Path(__file__).parent / "library"
+#: Module or package of a folder of recipes that says what they may ask for beyond `hf_otw.recipe.built_in`.
+CATALOGUE = "catalogue"
 
 
 class Found(NamedTuple):
@@ -75,8 +77,20 @@ def name_of(path: Path) -> str:
     if path.name == FILE:
         parent = path.parent
         return parent.parent.name if parent.name == "model" else parent.name
-    in_folder = len(path.parents) > 2 and (path.parents[2] / "catalogue.py").is_file()
-    return "/".join(path.with_suffix("").parts[-3:]) if in_folder else path.stem
+    return path.stem if folder_of(path) is None else "/".join(path.with_suffix("").parts[-3:])
+
+
+def folder_of(recipe: Path) -> Path | None:
+    """Return the folder of recipes that a recipe lies in, `<folder>/<dataset>/<model>/<variant>.yaml`.
+
+    Returns:
+        `Path` or `None`: None where that folder has no catalogue, a module `catalogue.py` or a package `catalogue/`.
+    """
+    parents = recipe.resolve().parents
+    if len(parents) < 3:
+        return None
+    places = (parents[2] / f"{CATALOGUE}.py", parents[2] / CATALOGUE / "__init__.py")
+    return parents[2] if any(place.is_file() for place in places) else None
 
 
 def from_hub(repo: str, revision: str | None) -> Found:

@@ -1,4 +1,4 @@
-"""Train and test what a recipe says: the part that `hf-otw train` and `python -m recipes.run` share."""
+"""Train and test what a recipe says."""
 
 from __future__ import annotations
 
