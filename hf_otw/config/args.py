@@ -11,6 +11,7 @@ from transformers.trainer_utils import HubStrategy
 
 from hf_otw._utils import look_up
 from hf_otw.config.options import EXAMPLE_LOSSES, OF_A_GIVEN_COST, RANGES, TASKS, WEIGHTINGS
+from hf_otw.config.pickling import PickledWithoutToken
 from hf_otw.config.presets import BASELINES, PRESETS, defaults
 from hf_otw.transport import OBJECTIVES
 from hf_otw.transport._check import check_reg
@@ -274,7 +275,7 @@ class WeightingArguments:
 
 
 @dataclass
-class OTWeightedTrainingArguments(WeightingArguments, TrainingArguments):
+class OTWeightedTrainingArguments(WeightingArguments, TrainingArguments, PickledWithoutToken):
     """`TrainingArguments` plus `WeightingArguments`; no default of `TrainingArguments` is changed.
 
     Raises:
