@@ -45,6 +45,10 @@ def table(found: dict[str, Any]) -> str:
         counts = found["mutation"]
         what = "deliberate mistakes in the mathematics, [one at a time](mutation.md): noticed by the tests"
         lines.append(f"| {what} | {counts['total']:,} | {counts['killed']:,} | `make mutation` |")
+    if "hostile_recipes" in found:
+        counts = found["hostile_recipes"]
+        what = "hostile recipes, from the Hub or a folder: refused with a reason, or without harm"
+        lines.append(f"| {what} | {counts['tried']} | {counts['refused'] + counts['harmless']} | `make hostile` |")
     for name, counts in found.get("conformance", {}).get("runs", {}).items():
         ran = counts["passed"] + counts["failed"]
         what = f'tests of transformers\' own suite, `weighting="{name}"`: as with the stock Trainer'
