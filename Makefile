@@ -16,7 +16,7 @@ FAST   := not slow and not distributed and not browser and not packages
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv data demo recipes test test-fast conformance faults mutation picture docs lint typecheck format clean
+.PHONY: help venv data demo recipes test test-fast conformance faults hostile mutation picture docs lint typecheck format clean
 .PHONY: test-trackers bench-quality bench-fine-tuning bench-quality-cost bench-quality-smoke audit
 .PHONY: quality-report
 
@@ -89,6 +89,10 @@ CASES ?= 10000
 faults: .venv/.stamp  ## Kill training runs and compare, resumed, with one that nobody killed; check random problems
 	@$(PYTHON) -m tests.faults.kill $(KILL_ARGS)
 	@$(PYTHON) -m tests.faults.properties --cases $(CASES)
+
+hostile: .venv/.stamp  ## Try recipes that mean harm against a Hub on loopback, and count them (ARGS=)
+	@OMP_NUM_THREADS=1 $(PYTHON) -m tests.hostile.run $(ARGS)
+	@$(PYTHON) -m benchmarks.reliability
 
 mutation: .venv/.stamp  ## Make small mistakes in the mathematics and see whether a test notices (ARGS=)
 	@$(PIP) install -c constraints.txt mutmut

@@ -22,6 +22,7 @@ from hf_otw.config.options import (
     WEIGHTINGS,
     Option,
 )
+from hf_otw.config.pickling import PickledWithoutToken
 from hf_otw.config.presets import PRESETS
 from hf_otw.config.settings import Settings, TaskFacts, check_names, resolve
 
@@ -209,7 +210,7 @@ def _parsed(name: str, text: str) -> dict[str, Any]:
 
 
 @dataclass
-class OTWeightedTrainingArguments(WeightingArguments, TrainingArguments):
+class OTWeightedTrainingArguments(WeightingArguments, TrainingArguments, PickledWithoutToken):
     """`TrainingArguments` plus `WeightingArguments`; no default of `TrainingArguments` is changed.
 
     Raises:

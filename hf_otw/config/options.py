@@ -67,7 +67,7 @@ class Argument:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
         inside = is_number and self.low <= value <= self.high
         inside = inside and not (self.low_open and value == self.low) and not (self.high_open and value == self.high)
-        if not inside or (self.whole and value != int(value)):
+        if not inside or (self.whole and not isinstance(value, int)):
             raise ValueError(f"Expected {self.range_of(where)}, got {value!r}. {self.help}")
 
     def range_of(self, name: str) -> str:
