@@ -30,7 +30,7 @@ def required(value: T | None, what: str) -> T:
     """
     if value is None:
         raise RuntimeError(
-            f"Expected {what} to be set by now, got None. Build the object by the trainer or by `learn_weights`, or pass "
-            "the value."
+            f"Expected {what} to be set by now, got None. Let the trainer or `learn_weights` build the object, or "
+            "pass the value."
         )
     return value
