@@ -34,15 +34,11 @@ class Part(NamedTuple):
     """Runs of one kind.
 
     Attributes:
-        jobs: all runs with one seed, in order.
-        run: trains in a folder of the job's own, which may hold the checkpoints of a run that broke off, and returns
+        run: trains a job in its `work_folder`, which may hold the checkpoints of a run that broke off, and returns
             what the result says beside the job itself.
-        title: what the page calls it.
     """
 
-    jobs: Callable[[int], list[Job]]
     run: Callable[[Job, Path], Row]
-    title: str
 
 
 def result_path(runs: Path, job: Job) -> Path:
@@ -53,6 +49,11 @@ def result_path(runs: Path, job: Job) -> Path:
 def work_folder(runs: Path, job: Job) -> Path:
     """Checkpoints of a run that is not done."""
     return runs / "work" / job.name
+
+
+def kept_model(runs: Path, job: Job) -> Path:
+    """The model that a run leaves for others."""
+    return runs / "models" / f"{job.name}.safetensors"
 
 
 def read_result(runs: Path, job: Job) -> Row | None:

@@ -119,7 +119,8 @@ def run_job(job: Job, runs: Path) -> None:
     """Train, write the result, and remove the checkpoints."""
     folder = work_folder(runs, job)
     folder.mkdir(parents=True, exist_ok=True)
-    found = PARTS[job.part].run(job, folder)
+    failure_path(runs, job).unlink(missing_ok=True)
+    found = PARTS[job.part].run(job, runs)
     write_json({**job._asdict(), **found, **provenance()}, result_path(runs, job))
     shutil.rmtree(folder)
 

@@ -14,7 +14,7 @@ import numpy as np
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainingArguments, set_seed
 
-from benchmarks.paper.job import Job, Row
+from benchmarks.paper.job import Job, Row, work_folder
 from benchmarks.paper.training import checkpoints, tested, train
 from benchmarks.quality.problems import META_PER_CLASS, Cell, split_off, subset
 from benchmarks.stepping.loops import L2RWTrainer
@@ -71,8 +71,9 @@ def ablation_jobs(seed: int) -> list[Job]:
     return [Job(PART, PROBLEMS[1], method, seed) for method in ABLATION]
 
 
-def run(job: Job, folder: Path) -> Row:
+def run(job: Job, runs: Path) -> Row:
     """Train and test."""
+    folder = work_folder(runs, job)
     train_rows, meta, test = draw(job.problem, job.seed)
     tokenizer = AutoTokenizer.from_pretrained(minilm_path())
 
@@ -115,7 +116,8 @@ def run(job: Job, folder: Path) -> Row:
         )
     spent = train(trainer, folder)
     counts = np.bincount(train_rows["label"], minlength=2)
-    metrics = tested(trainer, encode(test), np.array(test["label"]), counts)
+    unlabelled = encode(test).remove_columns("label")  # the second-order loss cannot be taken outside of training
+    metrics = tested(trainer, unlabelled, np.array(test["label"]), counts)
     return {"metrics": metrics, **spent, "class_counts": counts.tolist(), "backbone": "MiniLM-L6 (all-MiniLM-L6-v2)"}
 
 
