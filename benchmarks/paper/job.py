@@ -62,9 +62,9 @@ def read_result(runs: Path, job: Job) -> Row | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def write_json(value: Any, path: Path) -> None:
+def write_json(value: Any, path: Path, *, indent: int = 1) -> None:
     """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    unfinished.write_text(json.dumps(value, indent=indent, ensure_ascii=False) + "\n", encoding="utf-8")
     unfinished.replace(path)

@@ -104,15 +104,19 @@ def launch(job: Job, runs: Path) -> int:
     process = subprocess.Popen(command)
 
     def stop(number: int, frame: FrameType | None) -> None:
-        process.terminate()
-        process.wait()
-        sys.exit(128 + number)
+        process.send_signal(number)  # not waited for here: the wait below holds the lock of the process
+        stopped.append(number)
 
-    previous = signal.signal(signal.SIGTERM, stop)
+    stopped: list[int] = []
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        return process.wait()
+        code = process.wait()
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if stopped:
+        sys.exit(f"stopped in {job.name}, which goes on from its last checkpoint")
+    return code
 
 
 def run_job(job: Job, runs: Path) -> None:
