@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ def points_jobs(seed: int) -> list[Job]:
     return [Job(POINTS, "fashion_points", variant, seed) for variant in VARIANTS]
 
 
-def recipe_jobs() -> list[Job]:
+@cache
+def recipe_jobs() -> tuple[Job, ...]:
     """Every recipe that needs neither an accelerator nor a download, three seeds each, in one run."""
     names = [recipe_name(path) for path in recipe_paths() if not load_recipe(path).needs]
-    return [Job(RECIPES, *name.rsplit("/", 1), 0) for name in names]
+    return tuple(Job(RECIPES, *name.rsplit("/", 1), 0) for name in names)
 
 
 def run_points(job: Job, runs: Path) -> Row:
