@@ -42,8 +42,9 @@ Full fine-tuning, 10 epochs in batches of 25 on 20, 50 or 100 negative and 1,000
 clean meta examples: the protocol of [Hu et al. 2019](https://arxiv.org/abs/1910.12795), which the paper follows. The \
 model is MiniLM (all-MiniLM-L6-v2, 6 layers, 22.7 million parameters) at a learning rate of 3e-4, that of the \
 comparison of methods in [quality.md](quality.md); theirs is BERT-base, five times as large, so that the published \
-figures are context and no contest. Sentences of like length share a batch, which the protocol does not have: half of the tokens \
-would be padding otherwise. The second-order method runs on plain attention, the only one with a second derivative."""
+figures are context and no contest. Sentences of like length share a batch, which the protocol does not have: half of \
+the tokens would be padding otherwise. The second-order method runs on plain attention, the only one with a \
+second derivative."""
 
 LONG_TAIL = """## CIFAR-10 with a long tail
 
@@ -93,6 +94,7 @@ training images at factor 100 in place of 12,406.
 is kept at batches of 128 and 25.
 * Prototypes are class means of features; the authors' script averages images.
 * No baseline trains on the meta rows, save for the recipes (point clouds), where methods without a meta set do.
+* SST-2 has up to 5 seeds in place of 15.
 * The backbone of SST-2 and the point clouds are others: see above.
 
 ## What is done

@@ -1,4 +1,10 @@
-"""The parts of the queue, and its order: what says most for an hour of one core comes first."""
+"""The parts of the queue, and its order: what says most for an hour of one core comes first.
+
+Measured on one core that multiplies float32 matrices at 33 GFLOP/s, in its own time: a run of SST-2 takes 12 minutes
+(the default 16, L2RW 65), one of the point clouds 8 minutes. ResNet-32 learns from 67 images a second: a run of the
+short schedule takes 2 hours (a second stage alone 0.5), of the human labels 3, by the protocol of the paper 13. The
+whole queue takes about nine days, four of them for the protocol of the paper.
+"""
 
 from __future__ import annotations
 
