@@ -23,7 +23,7 @@ from benchmarks.paper.page import PAGE, page
 from benchmarks.paper.parts import PARTS, queue
 from benchmarks.paper.tables import NOT_RUN, Results
 from benchmarks.paper.training import Clock
-from recipes.models.resnet32 import ResNet32
+from recipes.catalogue.models.resnet32 import ResNet32
 
 torch.set_num_threads(1)
 SMALL = cifar.Setting(4, "", 2, 16, ((0.6, 0.1), (0.8, 0.1)))

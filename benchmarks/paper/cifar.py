@@ -21,7 +21,7 @@ from benchmarks.paper.pixels import Pictures, cifar10, human_labels
 from benchmarks.paper.training import checkpoints, tested, train
 from benchmarks.quality.problems import META_PER_CLASS, Cell, split_off, subset
 from hf_otw import OTWeightedTrainer, OTWeightedTrainingArguments
-from recipes.models.resnet32 import ResNet32
+from recipes.catalogue.models.resnet32 import ResNet32
 
 PART = "cifar10"
 CLASSES = 10
@@ -76,8 +76,8 @@ STAGE_ONE = "stage_one"
 FROM_STAGE_ONE: dict[str, dict[str, Any]] = {
     "plain": {"weighting": "none"},
     "paper": {"preset": "paper", "weight_warmup": 0},
-    "paper_without_transport": {"preset": "paper", "weight_warmup": 0, "weight_lr": 0.0},
-    "paper_whole_meta": {"preset": "paper", "weight_warmup": 0, "target": "examples"},
+    "paper_without_transport": {"preset": "paper", "weight_warmup": 0, "weighting_kwargs": {"lr": 0.0}},
+    "paper_whole_meta": {"preset": "paper", "weight_warmup": 0, "target_points": "examples"},
     "paper_feature_cost": {"preset": "paper", "weight_warmup": 0, "cost": "feature"},
     "paper_label_cost": {"preset": "paper", "weight_warmup": 0, "cost": "label"},
     "paper_implicit": {"preset": "paper", "weight_warmup": 0, "weighting": "net"},

@@ -14,10 +14,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from recipes.config import ROOT
+
 from benchmarks.paper.job import Job, Row, read_result, write_json
 from benchmarks.paper.parts import queue
 from benchmarks.paper.recipe_runs import RECIPES
-from recipes.config import ROOT
 
 RESULTS = Path(__file__).parents[1] / "results" / "paper.json"
 RECIPE_RESULTS = ROOT / "results"

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from recipes.sources import SOURCES
-from recipes.sources.files import build_once, user_file
-from recipes.sources.rows import first_copies
+from recipes.catalogue.sources import SOURCES
+from recipes.catalogue.sources.files import build_once, user_file
+from recipes.catalogue.sources.rows import first_copies
 
 #: Of the lossless training images, a channel (the usual constants of the literature).
 MEAN = torch.tensor([0.4914, 0.4822, 0.4465])[:, None, None]
@@ -53,7 +53,7 @@ def standardised(pixels: Tensor) -> Tensor:
 
 
 def cifar10() -> dict[str, Split]:
-    """Both splits of `recipes.sources.cifar10`; decoding takes a minute the first time.
+    """Both splits of `recipes.catalogue.sources.cifar10`; decoding takes a minute the first time.
 
     Raises:
         FileNotFoundError: a file of CIFAR-10 is missing; the message names it.

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.paper.job import Job, Row, work_folder
-from recipes.config import ROOT, VARIANTS, load_recipe, recipe_name, recipe_paths
-from recipes.run import main as run_recipe
+from hf_otw.recipe.find import folder_recipes
+from hf_otw.recipe.reading import load_recipe
+from tools.run_all import command, launch
+from tools.table import RECIPES as FOLDER
 
 POINTS, RECIPES = "points", "recipes"
+VARIANTS = ("plain", "class_balanced", "paper", "ot")
 FASHION_POINTS = "fashion_points/pointnet"
 #: All rows of the data set, ten epochs of its 14,885 training rows.
 FULL_LENGTH = ("data.max_train_per_class=null", "data.max_test=null", "arguments.max_steps=4650")
@@ -28,7 +31,7 @@ def points_jobs(seed: int) -> list[Job]:
 @cache
 def recipe_jobs() -> tuple[Job, ...]:
     """Every recipe that needs neither an accelerator nor a download, three seeds each, in one run."""
-    names = [recipe_name(path) for path in recipe_paths() if not load_recipe(path).needs]
+    names = [name for name, path in folder_recipes(FOLDER).items() if not load_recipe(path).needs]
     return tuple(Job(RECIPES, *name.rsplit("/", 1), 0) for name in names)
 
 
@@ -47,6 +50,7 @@ def run_whole_recipe(job: Job, runs: Path) -> Row:
 
 def _run(job: Job, runs: Path, name: str, *, seeds: int, changes: tuple[str, ...]) -> dict[str, Any]:
     folder = work_folder(runs, job)
-    options = [option for change in changes for option in ("--set", change)]
-    run_recipe([str(ROOT / f"{name}.yaml"), "--output-dir", str(folder), "--seeds", str(seeds), *options])
+    run = [*command(FOLDER / f"{name}.yaml", folder, seeds), *(f"--{change}" for change in changes)]
+    if launch(run):
+        raise RuntimeError(f"Expected the recipe {name} to run, but it failed: see above. Command: {' '.join(run)}")
     return json.loads((folder / KEPT).read_text(encoding="utf-8"))

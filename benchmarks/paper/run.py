@@ -27,7 +27,7 @@ from types import FrameType
 
 from benchmarks.paper.job import Job, Row, read_result, result_path, work_folder, write_json
 from benchmarks.paper.parts import PARTS, queue
-from recipes.run import commit
+from tools.run_all import commit
 
 PACKAGES = ("hf_otw", "torch", "transformers", "accelerate", "datasets", "numpy")
 

@@ -19,7 +19,7 @@ from benchmarks.paper.training import checkpoints, tested, train
 from benchmarks.quality.problems import META_PER_CLASS, Cell, split_off, subset
 from benchmarks.stepping.loops import L2RWTrainer
 from hf_otw import OTWeightedTrainer, OTWeightedTrainingArguments
-from recipes.sources import SOURCES, minilm_path
+from recipes.catalogue.sources import SOURCES, minilm_path
 
 PART = "sst2"
 PROBLEMS = ("20-1000", "50-1000", "100-1000")
@@ -36,14 +36,14 @@ METHODS: dict[str, dict[str, Any]] = {
 #: What the transport itself adds: the paper's two stages, effective-number weights and meta set without a step on the
 #: weights, and the default without weights.
 WITHOUT_TRANSPORT: dict[str, dict[str, Any]] = {
-    "paper_without_transport": {"preset": "paper", "weight_lr": 0.0},
+    "paper_without_transport": {"preset": "paper", "weighting_kwargs": {"lr": 0.0}},
     "logit_adjustment_meta": {"weighting": "uniform", "example_loss": "logit_adjusted", "meta_loss_coefficient": 0.1},
 }
 #: What of the paper's preset is changed one at a time.
 ABLATION: dict[str, dict[str, Any]] = {
     "paper_feature_cost": {"preset": "paper", "cost": "feature"},
     "paper_label_cost": {"preset": "paper", "cost": "label"},
-    "paper_whole_meta": {"preset": "paper", "target": "examples"},
+    "paper_whole_meta": {"preset": "paper", "target_points": "examples"},
     "paper_implicit": {"preset": "paper", "weighting": "net"},
 }
 ARGUMENTS = METHODS | WITHOUT_TRANSPORT | ABLATION

@@ -281,7 +281,7 @@ WEIGHTINGS: MappingProxyType[str, WeightingOption] = _table(
             OBJECTIVE,
             REG,
             STEPS,
-            Argument("lr", "Learning rate; the default suits the objective.", low=0, low_open=True),
+            Argument("lr", "Learning rate; the default suits the objective, 0 keeps the first weights.", low=0),
             Argument(
                 "raw",
                 "Multiply the loss by the logits, starting at effective-number class weights, with plain SGD.",
