@@ -1,4 +1,4 @@
-"""What commands print: tables for a terminal, and the same text where the output goes to a file."""
+"""Tables that commands print: for a terminal, and the same text where the output goes to a file."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def metric_table(results: Mapping[str, Any], plain: Mapping[str, Any] | None = N
 
 
 def weight_table(names: Sequence[str], labels: Any, found: Weighed) -> Table:
-    """What each class holds of the rows and of the weight, the largest first."""
+    """Table of each class's share of the rows and of the weight, the largest first."""
     rows = []
     counts = [int((labels == k).sum()) for k in range(len(names))]
     for k in sorted(range(len(names)), key=lambda k: -counts[k]):

@@ -1,4 +1,4 @@
-"""What recipes may ask for without any code of their own: the user's rows, and pretrained models."""
+"""Built-in catalogue of recipes: the user's rows, and pretrained models."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FOLDER, MODULE = "recipes", "catalogue"
 
 
 def catalogue_for(recipe: str | Path | None = None, module: str | None = None) -> Catalogue:
-    """What comes with the package, and what comes with the current checkout.
+    """Return the built-in catalogue, with that of the current checkout.
 
     The folder `recipes` of the current checkout (`recipes/<dataset>/<model>/<variant>.yaml`) may hold a module
     `catalogue.py` or a package `catalogue/` with a function `catalogue()`. It is imported for the recipes of that

@@ -1,4 +1,4 @@
-"""Which recipe a word on the command line means: a file, a name, or a repo of the Hub."""
+"""Find the recipe that a word on the command line means: a file, a name, or a repo of the Hub."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def find_recipe(config: str, revision: str | None = None, folder: Path = Path("r
 
 
 def name_of(path: Path) -> str:
-    """What a recipe at a path is called: `dataset/model/variant` in a folder of recipes, else its own name."""
+    """Return the name of a recipe at a path: `dataset/model/variant` in a folder of recipes, else its own name."""
     path = path.resolve()
     if path.name == FILE:
         parent = path.parent
