@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,10 +19,13 @@ from hf_otw.config.settings import Settings
 from hf_otw.data.training import TrainingData
 from hf_otw.features.encoder import Encoder
 from hf_otw.features.memory import FeatureMemory
+from hf_otw.features.stored import EqualFeatures
 from hf_otw.tasks.own_loss import LogitWeights
 from hf_otw.types import Cost, Shard
 from hf_otw.weighting.base import WeightModel
 from hf_otw.weighting.reweighter import Reweighter, Schedule
+
+logger = logging.getLogger(__name__)
 
 #: Batches of features that are exchanged at once when the memory is filled.
 CHUNK_BATCHES = 16
@@ -105,7 +109,11 @@ class WeightingSession:
         if self.encoder is not None:
             self.encoder.head_input.detach = self.head_only_after_warmup and self.warm(step)
         if self.reweighter.due(step):
-            self._refresh(model, step)
+            try:
+                self._refresh(model, step)
+            except EqualFeatures as error:
+                # A model may collapse: training goes on with the weights that there are, and may recover.
+                logger.warning("The weights stay as they are: %s", error)
         self._milliseconds += 1000 * (time.perf_counter() - started)
 
     def after_forward(self) -> None:
@@ -117,9 +125,10 @@ class WeightingSession:
         """Weights of the units of this process's batch, shape `(U,)`, detached; their features go to the memory."""
         started = time.perf_counter()
         features, own = None, slice(None)
+        num_rows = len(index)
         index = self.data.units_of(index)  # (B,) -> (U,)
         if self.encoder is not None:
-            features = self.encoder.take(inputs, labels)
+            features = self.encoder.take(inputs, labels, num_rows)
             check_units(len(index), len(features))
             if not self.reweighter.encode_at_solve:
                 # All processes write, and in batch scope solve, the whole global batch: their states stay equal.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import Any
@@ -27,12 +28,16 @@ from hf_otw.report.card_facts import card_fields, save_card
 from hf_otw.session import WeightingSession, build_reweighter
 from hf_otw.tasks import LabelSource, Task, find_task
 from hf_otw.tasks.batch_loss import BatchLoss
+from hf_otw.tasks.classification import names_in
+from hf_otw.tasks.model_config import describe
 from hf_otw.tasks.own_loss import requires_labels
 from hf_otw.training_step import WeightedSteps
 from hf_otw.types import Cost
 from hf_otw.weighting import WeightModel
 from hf_otw.weighting.base import Facts
 from hf_otw.weighting.statistics import WeightsResult, summarise
+
+logger = logging.getLogger(__name__)
 
 
 class OTWeightedTrainer(WeightedSteps):
@@ -63,8 +68,7 @@ class OTWeightedTrainer(WeightedSteps):
             what came, what to do.
     """
 
-    # The host declares None for both: no constructed trainer has none of the first, and it fills the second later.
-    train_dataset: Any
+    # The host declares None, and fills it later.
     _signature_columns: Any
     _tag_names = ("hf_otw", "optimal-transport", "imbalanced-classification")
 
@@ -151,13 +155,10 @@ class OTWeightedTrainer(WeightedSteps):
             meta=build_example_loss(task.losses[0], {}, 0.0),
         )
         self._losses.feeds_labels |= requires_labels(model, self.label_names[0])
+        self._meta_dataset = meta_dataset
         self._tag_model()
-        if self.train_dataset is not None:
-            self._data = data = self._prepare_data(model, meta_dataset)
-            self.train_dataset = data.train_dataset
-            self.data_collator = IndexCollator(
-                self.data_collator, settings.group_column, labels=data.row_labels, label_name=self.label_names[0]
-            )
+        if self._given_data is not None:
+            self._take_data(self._given_data)
             if not settings.needs_transport:
                 self._build_weight_model()  # refuse what it cannot be built from before anything is lost
 
@@ -174,25 +175,58 @@ class OTWeightedTrainer(WeightedSteps):
         names = (*self._label_columns, column, *filter(None, [self.weighting_args.group_column]))
         return readable(dataset, names, self.data_collator, self.label_names[0])
 
-    def _prepare_data(self, model: nn.Module, meta_dataset: Any) -> TrainingData:
+    @property
+    def train_dataset(self) -> Any:
+        """The rows that are trained on, with their `example_index`. One that is set later is prepared likewise."""
+        return self._train_dataset
+
+    @train_dataset.setter
+    def train_dataset(self, dataset: Any) -> None:
+        if self._data is None or dataset is None:
+            self._train_dataset = dataset
+        else:
+            check_dataset(dataset, "train_dataset")
+            self._given_data, self._seen = dataset, self._readable(dataset)
+            self._take_data(dataset)
+
+    def _take_data(self, dataset: Any) -> None:
+        """Read the labels of a training set, split off the meta set, and number its rows."""
+        self._data = data = self._prepare_data(self.accelerator.unwrap_model(self.model), dataset)
+        self._train_dataset = data.train_dataset
+        collate: Any = self.data_collator
+        self.data_collator = IndexCollator(
+            collate.collate if isinstance(collate, IndexCollator) else collate,
+            self.settings.group_column,
+            labels=data.row_labels,
+            label_name=self.label_names[0],
+        )
+
+    def _prepare_data(self, model: nn.Module, dataset: Any) -> TrainingData:
         settings = self.settings
         config = getattr(model, "config", None)
         config = config if hasattr(config, "num_labels") else None  # a module's own, which says nothing of classes
         samplers = ("_get_train_sampler", "get_train_dataloader")
         data = prepare_data(
-            self._given_data,
-            meta_dataset,
+            dataset,
+            self._meta_dataset,
             self.eval_dataset,
             task=self._task,
             source=LabelSource(self._label_columns, config, settings.group_column, settings.label_bins),
             seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
             meta_examples_per_class=settings.meta_examples_per_class if settings.needs_meta else None,
-            view=lambda dataset: self._seen if dataset is self._given_data else self._readable(dataset),
+            view=lambda other: self._seen if other is dataset else self._readable(other),
             keeps_numbers=any(getattr(type(self), n) is not getattr(OTWeightedTrainer, n) for n in samplers),
         )
         if settings.needs_transport:
             find_heads(model, data.num_outputs, settings.feature_module)
         check_learned_cost(settings, data)
+        batch = self.args.train_batch_size
+        if self.args.dataloader_drop_last and len(data.train_dataset) < batch:
+            raise ValueError(
+                f"Expected at least one batch of {batch} rows, got {len(data.train_dataset)} without the "
+                f"{len(data.meta_rows)} of the meta set, and dataloader_drop_last=True. Lower the batch size or "
+                "`meta_examples_per_class`, or pass a `meta_dataset`."
+            )
         return data
 
     def _build_weight_model(self, feature_dim: int = 0) -> WeightModel:
@@ -232,6 +266,14 @@ class OTWeightedTrainer(WeightedSteps):
         return summarise(r.example_weights[r.rows], r.labels[r.rows], r.num_classes, value, converged > 0)
 
     # ---- Seams of the host ----------------------------------------------------------------------------------------
+
+    def train(self, *positional: Any, **keywords: Any) -> Any:
+        """`Trainer.train`, after which nothing of ours is on the model: it can be pickled, copied, quantised."""
+        try:
+            return super().train(*positional, **keywords)
+        finally:
+            if self._session is not None:
+                self._session.close()
 
     def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
         # Every way into training passes here once the model is wrapped: train, resume, a smaller batch, a search.
@@ -276,6 +318,13 @@ class OTWeightedTrainer(WeightedSteps):
             max_steps=max_steps,
             epoch_steps=epoch_steps,
         )
+        if reweighter.schedule.warmup_steps >= max_steps:
+            logger.warning(
+                "The warm-up of %d steps is not over when training ends after %d: all weights stay 1. Lower "
+                "`weight_warmup`, or train for longer.",
+                reweighter.schedule.warmup_steps,
+                max_steps,
+            )
         if resume_from_checkpoint is not None:
             header = data.state_header(reweighter.weight_model.name)
             checkpoint.restore(reweighter.load_state_dict, resume_from_checkpoint, header)
@@ -289,7 +338,7 @@ class OTWeightedTrainer(WeightedSteps):
             reweighter = self._session.reweighter
             state = reweighter.state_dict()  # on all processes: the memory may be divided among them
             if self.args.should_save:
-                checkpoint.save_state(output_dir, state, self.training_data.state_header(reweighter.weight_model.name))
+                checkpoint.save_state(output_dir, state, self._session.data.state_header(reweighter.weight_model.name))
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor | int | None:
         if not self.is_weighted:
@@ -327,5 +376,6 @@ class OTWeightedTrainer(WeightedSteps):
             save_card(self.args, self.settings, self.state, self._data, weights, given=given)
 
     def _tag_model(self) -> None:
+        describe(self.accelerator.unwrap_model(self.model), self._task, names_in(self._seen, self._label_columns))
         add_tags = getattr(self.model, "add_model_tags", lambda tags: None)  # a plain module has none
         add_tags(list(self._tag_names))

@@ -22,6 +22,7 @@ from hf_otw.tasks import Task
 from hf_otw.tasks.batch_loss import BatchLoss
 from hf_otw.tasks.outputs import with_loss
 from hf_otw.tasks.own_loss import OTHER_LOSS, LogitWeights, calls_super
+from hf_otw.tasks.packing import packed_lengths
 from hf_otw.tasks.probe import probe
 
 logger = logging.getLogger(__name__)
@@ -70,13 +71,15 @@ class WeightedSteps(Trainer):
         self._started().before_forward(model, self.state.global_step)
         try:
             if not self._has_another_loss:
-                return super().training_step(model, inputs, own_count)
+                loss = super().training_step(model, inputs, own_count)
+                return loss + self._step_on_meta(model, ours=True) if self._meta_apart else loss
             weights = step.logit_weights = self._logit_weights()
             with weights.on(self.accelerator.unwrap_model(model)):
                 loss = super().training_step(model, inputs, own_count)
             weights.check_applied()
-            if not (weights.paused or self._is_hosts_loss):
-                loss = loss + self._step_on_meta(model)
+            ours = weights.paused or self._is_hosts_loss  # else `compute_loss`, which adds the term, was not called
+            if self._meta_apart or not ours:
+                loss = loss + self._step_on_meta(model, ours=ours)
             return loss
         finally:
             self._started().after_forward()
@@ -132,10 +135,11 @@ class WeightedSteps(Trainer):
             del inputs[self.label_names[0]]
             outputs = self._losses.forward(model, inputs, labels)
             weights = session.weights(step, index, inputs, labels)  # (U,), detached
-            loss = self._losses.training(outputs, labels, session.class_prior, weights)
+            lengths = packed_lengths(inputs, labels, len(index))
+            loss = self._losses.training(outputs, labels, session.class_prior, weights, lengths=lengths)
             loss = loss / self._losses.divisor(labels)
             loss = loss + self._losses.extra(outputs)
-        if self._has_meta_term:
+        if self._has_meta_term and not self._meta_apart:
             loss = loss + self._meta_loss(model)
         if self._step is None:
             session.after_forward()
@@ -166,13 +170,28 @@ class WeightedSteps(Trainer):
             loss = self._hosts_loss(model, batch, batch[self.label_names[0]], False)
         return self.settings.meta_loss_coefficient * loss
 
-    def _step_on_meta(self, model: nn.Module) -> Tensor | float:
-        """The meta term of an override of `compute_loss` that does not call ours, with a backward pass of its own."""
+    @property
+    def _meta_apart(self) -> bool:
+        """Reentrant checkpointing allows one backward pass for each forward pass of a model in several processes."""
+        args = self.args
+        own = getattr(args, "activation_checkpointing_kwargs", None) or getattr(
+            args, "gradient_checkpointing_kwargs", None
+        )
+        reentrant = bool((own or {}).get("use_reentrant")) and self._step is not None
+        return reentrant and self.accelerator.num_processes > 1
+
+    def _step_on_meta(self, model: nn.Module, *, ours: bool) -> Tensor | float:
+        """The meta term with a backward pass of its own: also that of an override that does not call ours."""
         if not self._has_meta_term:
             return 0.0
-        with running_statistics_kept(model), self.compute_loss_context_manager():
-            mean: Any = self.compute_loss(model, self._meta_batch())
-        loss = self.settings.meta_loss_coefficient * mean / self.current_gradient_accumulation_steps
+        with self.compute_loss_context_manager():
+            if ours:
+                loss = self._meta_loss(model)
+            else:
+                with running_statistics_kept(model):
+                    mean: Any = self.compute_loss(model, self._meta_batch())
+                loss = self.settings.meta_loss_coefficient * mean
+        loss = loss / self.current_gradient_accumulation_steps
         self.accelerator.backward(loss)
         return loss.detach()
 

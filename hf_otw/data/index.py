@@ -59,6 +59,7 @@ class IndexedDataset(TorchDataset[Any]):
 
 
 def _numbered(item: Any, row: int) -> Any:
+    item = item.item if isinstance(item, Numbered) else item
     return {**item, EXAMPLE_INDEX: row} if isinstance(item, dict) else Numbered(item, row)
 
 

@@ -19,6 +19,8 @@ def rows_by_content(batch: Mapping[str, Any], items: Sequence[Any], collate: Cal
     size = _rows(batch)
     if size is None or not all(isinstance(single, Mapping) and _rows(single) == 1 for single in singles):
         return None
+    if size == 1 < len(items):  # packed: the beginning of a long row says nothing of the rest
+        return None
     found: list[int] = []
     for row in range(size):
         # The item at the same place first: equal items are told apart by their order.

@@ -18,7 +18,9 @@ from hf_otw.data.index import EXAMPLE_INDEX, IndexedDataset
 from hf_otw.data.random_state import random_state_kept
 from hf_otw.features.head import HeadInput, find_heads, head_candidates
 from hf_otw.tasks import Task
+from hf_otw.tasks.base import IGNORED
 from hf_otw.tasks.outputs import logits_of
+from hf_otw.tasks.packing import packed_lengths, unpack
 
 
 @contextmanager
@@ -90,7 +92,7 @@ class Encoder:
                 labels = inputs.pop(self.label_name, None)
                 outputs = model(**inputs, **({self.label_name: labels} if self.feeds_labels else {}))
                 self.head_input.settle(partial(logits_of, outputs, self.task.logits_ndim))
-                features.append(self.take(inputs, labels))
+                features.append(self.take(inputs, labels, len(place)))
                 places.append(place)
                 units = None if labels is None else self.task.units(labels)
                 counts += [] if units is None else [units]
@@ -102,9 +104,11 @@ class Encoder:
         dtype = self(model, dataset).dtype
         return self.head_input.widths, dtype
 
-    def take(self, inputs: Mapping[str, Any], labels: Tensor | None) -> Tensor:
-        """The features of the latest forward pass, shape `(U, D)`."""
-        return self.head_input.take(lambda z: self.task.pool(z, labels, inputs, self.pad_token_id))
+    def take(self, inputs: Mapping[str, Any], labels: Tensor | None, num_rows: int) -> Tensor:
+        """The features of the latest forward pass, shape `(U, D)`, of `num_rows` rows."""
+        lengths = packed_lengths(inputs, labels, num_rows)
+        of_rows = None if labels is None else unpack(labels, lengths, IGNORED)
+        return self.head_input.take(lambda z: self.task.pool(unpack(z, lengths), of_rows, inputs, self.pad_token_id))
 
 
 def in_order(features: Tensor, places: Tensor, counts: Tensor | None, num_rows: int) -> Tensor:

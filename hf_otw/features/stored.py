@@ -101,7 +101,8 @@ class Standardizer:
         """Measure `features`, shape `(n, D)`, or the rows of `shard` of them, in blocks.
 
         Raises:
-            ValueError: features that are not finite, or all equal (no transport can tell such rows apart).
+            ValueError: features that are not finite.
+            EqualFeatures: features that are all equal: no transport can tell such rows apart.
         """
         n = len(features) if shard is None else shard.num_rows
         total = (lambda part: part) if shard is None else shard.sum
@@ -124,7 +125,7 @@ class Standardizer:
         varies = std > 1e-6 * mean.abs()  # rounding noise of a constant column is not a signal
         mean, std = mean.to(first), std.to(first)
         if not varies.any():
-            raise ValueError(
+            raise EqualFeatures(
                 f"Expected features that differ between examples, but all {n} rows are equal. Check that "
                 "`feature_module` names the layer whose *input* describes the example, and that the inputs differ."
             )
@@ -133,6 +134,10 @@ class Standardizer:
     def __call__(self, features: Tensor) -> Tensor:
         """Return standardised features, shape `(n, D)`."""
         return (features - self.mean).div_(self.scale)
+
+
+class EqualFeatures(ValueError):
+    """All rows have the same features."""
 
 
 def _blocks(features: Tensor | StoredFeatures) -> Iterator[Tensor]:

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from hf_otw.features.encoder import running_statistics_kept
 from hf_otw.losses import ExampleLoss
 from hf_otw.tasks import Task
+from hf_otw.tasks.base import IGNORED
 from hf_otw.tasks.outputs import logits_of
+from hf_otw.tasks.packing import unpack
 
 
 class BatchLoss:
@@ -44,13 +46,29 @@ class BatchLoss:
         """The model's outputs; labels go in only where the model cannot do without."""
         return model(**inputs, **({self.label_name: labels} if self.feeds_labels else {}))
 
-    def training(self, outputs: Any, labels: Tensor, class_prior: Tensor, weights: Tensor) -> Tensor:
+    def training(
+        self,
+        outputs: Any,
+        labels: Tensor,
+        class_prior: Tensor,
+        weights: Tensor,
+        *,
+        lengths: list[int] | None = None,
+    ) -> Tensor:
         """Sum over the units of weight times loss, shape `()`.
+
+        Args:
+            outputs: of the model.
+            labels: of the batch.
+            class_prior: `(K,)`.
+            weights: `(U,)`.
+            lengths: of the rows of a packed batch, see `hf_otw.tasks.packing`.
 
         Raises:
             ValueError: other losses than one for each weight.
         """
-        losses = self.task.unit_losses(self._training, self._logits(outputs), labels, class_prior)
+        logits, labels = unpack(self._logits(outputs), lengths), unpack(labels, lengths, IGNORED)
+        losses = self.task.unit_losses(self._training, logits, labels, class_prior)
         if losses.shape != weights.shape:
             raise ValueError(
                 f"Expected one loss for each of the {len(weights)} weights of the batch, shape "

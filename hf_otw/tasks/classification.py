@@ -63,14 +63,22 @@ def check_range(labels: Tensor, num_classes: int, name: str) -> None:
         )
 
 
-def class_names(config: Any, dataset: Any, columns: Any, num_classes: int) -> list[str]:
-    """Names from the data set's features, else from the model, else numbers."""
+def names_in(dataset: Any, columns: Any) -> list[str] | None:
+    """Names of the classes from the features of a data set, or None."""
     if isinstance(dataset, Dataset):
         for column in columns:
             feature = dataset.features.get(column)
             feature = getattr(feature, "feature", feature)  # of a list of classes
-            if isinstance(feature, ClassLabel) and feature.num_classes == num_classes:
+            if isinstance(feature, ClassLabel):
                 return list(feature.names)
+    return None
+
+
+def class_names(config: Any, dataset: Any, columns: Any, num_classes: int) -> list[str]:
+    """Names from the data set's features, else from the model, else numbers."""
+    named = names_in(dataset, columns)
+    if named is not None and len(named) == num_classes:
+        return named
     known = getattr(config, "id2label", None) or {}
     return [str(known.get(k, k)) for k in range(num_classes)]
 
