@@ -13,18 +13,18 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
+from hf_otw._utils import required
 from hf_otw.config.args import WeightingArguments
 from hf_otw.config.build import build_weight_model
+from hf_otw.config.presets import BASELINES
 from hf_otw.data.columns import check_dataset, column_names
 from hf_otw.data.index import IndexedDataset, take_rows, with_example_index
-from hf_otw.data.split import rows_seen_elsewhere, split_meta
 from hf_otw.data.meta import MetaSet
 from hf_otw.data.overlap import contents_digest, count_overlap
-from hf_otw.config.presets import BASELINES
-from hf_otw._utils import required
-from hf_otw.weighting.target import check_classes
+from hf_otw.data.split import rows_seen_elsewhere, split_meta
 from hf_otw.tasks import LabelReader, Labels, LabelSource, Task
 from hf_otw.tasks.base import join_rare
+from hf_otw.weighting.target import check_classes
 
 
 @dataclass(frozen=True)
