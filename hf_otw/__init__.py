@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hf_otw.audit.api import audit as audit_labels
     from hf_otw.checkpoint import last_complete_checkpoint
     from hf_otw.config.args import OTWeightedTrainingArguments
     from hf_otw.learn import learn_weights
@@ -24,12 +25,16 @@ _LAZY = {
     "WeightsResult": "hf_otw.learn",
     "learn_weights": "hf_otw.learn",
     "last_complete_checkpoint": "hf_otw.checkpoint",
+    "audit_labels": "hf_otw.audit.api",
 }
+#: Names that differ from those in their modules.
+_RENAMED = {"audit_labels": "audit"}  # `hf_otw.audit` is the package
 
 __all__ = [
     "OTWeightedTrainer",
     "OTWeightedTrainingArguments",
     "WeightsResult",
+    "audit_labels",
     "last_complete_checkpoint",
     "learn_weights",
 ]
@@ -37,5 +42,5 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+        return getattr(importlib.import_module(_LAZY[name]), _RENAMED.get(name, name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

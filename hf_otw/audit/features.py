@@ -36,9 +36,9 @@ def word_features(texts: Sequence[str], more: Sequence[str] = ()) -> tuple[np.nd
     Raises:
         ValueError: texts without a word.
     """
-    from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import normalize
+    from sklearn.utils.extmath import randomized_svd
 
     # A word of one text says nothing of others, and no more directions than rows tell apart.
     once = 2 if len(texts) >= FEW else 1
@@ -53,10 +53,10 @@ def word_features(texts: Sequence[str], more: Sequence[str] = ()) -> tuple[np.nd
     if width < 1:
         raise ValueError(f"Expected several texts with several words, got {words.shape[0]} with {words.shape[1]}.")
     rows = np.random.default_rng(0).permutation(words.shape[0])[:DIRECTION_ROWS]
-    svd = TruncatedSVD(width, n_iter=PASSES, random_state=0).fit(words[np.sort(rows)])
+    directions = randomized_svd(words[np.sort(rows)], width, n_iter=PASSES, random_state=0)[2].T  # (V, D)
 
     def reduced(counts: Any) -> np.ndarray:
-        return np.asarray(normalize(svd.transform(counts).astype(np.float64)))
+        return np.asarray(normalize((counts @ directions).astype(np.float64)))
 
     return reduced(words), reduced(counter.transform(more)) if len(more) else np.zeros((0, width))
 

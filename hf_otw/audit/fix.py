@@ -81,7 +81,7 @@ def changes(
 
 
 def changed(frame: Frame, label: str, made: Changes) -> pa.Table:
-    """All columns but pictures, with the changes; relabelled rows say what they were, and how sure the new class is."""
+    """All columns but pictures, with the changes; relabelled rows say what they were and how sure the new one is."""
     table = frame.table
     words, values = words_of(frame, label), frame.values(label)
     of_class: dict[str | None, Any] = dict(zip(words, values, strict=True))  # as the file writes that class

@@ -18,8 +18,8 @@ from hf_otw.audit.noise import fit_channel, fit_noise, most_doubted
 FOLDS = 5
 #: Rows above which three folds do.
 MANY = 30_000
-#: Inverse penalties of the classifier, for standardised features; the labels choose one.
-INVERSE_PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1)
+#: Inverse penalties of the classifier's mean loss, for standardised features; the labels choose one.
+INVERSE_PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0)
 #: Rows that the choice looks at.
 CHOICE_ROWS = 6_000
 STEPS = 100  # of the classifier's solver
@@ -132,18 +132,15 @@ def choose_penalty(x: np.ndarray, labels: np.ndarray, known: np.ndarray, seed: i
         return INVERSE_PENALTIES[-1]
     train, held = next(StratifiedShuffleSplit(1, test_size=1 / 3, random_state=seed).split(rows, labels[rows]))
     train, held = rows[train], rows[held]
-    # The penalty acts on the sum over the rows: as many more rows need as much less of it.
-    share = len(train) / ((known != WRONG).sum() * (1 - 1 / folds_for(len(labels))))
     best, least, model = INVERSE_PENALTIES[0], np.inf, None
     for candidate in INVERSE_PENALTIES:
-        model = classifier(candidate / share, model)
+        model = classifier(candidate / len(train), model)
         fit(model, x[train], labels[train])
         found = np.zeros((len(held), int(labels.max()) + 1))
         found[:, model.classes_] = model.predict_proba(x[held])
         loss = fit_channel(found, labels[held], known[held] == RIGHT, own_rates=False).loss
-        if loss >= least:
-            break
-        best, least = candidate, loss
+        if loss < least:
+            best, least = candidate, loss
     return best
 
 
@@ -183,7 +180,7 @@ def held_out_probabilities(
         divided = list(folds.split(x, labels))
     for train, test in divided:
         train = train[known[train] != WRONG]
-        model = classifier(inverse_penalty)
+        model = classifier(inverse_penalty / len(train))
         fit(model, x[train], labels[train])
         found[np.ix_(test, model.classes_)] += model.predict_proba(x[test])
     return found

@@ -137,7 +137,8 @@ def label_frame(
         for part in set_aside:
             named = f": {shown([str(name) for name in part.labels], 5)}" if part.reason == SINGLE else ""
             tell(
-                f"Set aside: {len(part.rows):,} of {len(index):,} rows ({part.reason}{named}), {rows_shown(part.rows)}."
+                f"Set aside: {len(part.rows):,} of {len(index):,} rows ({part.reason}{named}), "
+                f"{rows_shown(part.rows)}."
             )
         kept = np.flatnonzero(~np.isin(index, dropped))
         frame, index, words = frame.select(kept), index[kept], [words[row] for row in kept]

@@ -11,8 +11,8 @@ from hf_otw.audit.labelled import UNKNOWN, Labelled
 def rows_to_review(rows: Labelled, verdicts: Verdicts, count: int) -> np.ndarray:
     """Rows whose review helps most, best first, at most `count`.
 
-    A review says most where a label may as well be wrong as right, and about a class of few rows. Classes take turns in
-    the order of what their best rows promise, so that the trusted rows that come of it are of many classes.
+    A review says most where a label may as well be wrong as right. Classes take turns, so that the trusted rows that
+    come of it are of many classes.
     """
     p = np.clip(verdicts.quality, 1e-6, 1 - 1e-6)
     uncertainty = -(p * np.log2(p) + (1 - p) * np.log2(1 - p))

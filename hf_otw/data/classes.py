@@ -16,6 +16,7 @@ NUMBERED = "__numbered__"  # while a column takes another's place
 WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
 #: A whole number of a column that once held a gap: pandas makes floats of the others.
 WHOLE_FLOAT = re.compile(r"-?(0|[1-9][0-9]*)\.0+")
+FRACTION = re.compile(r"-?[0-9]*\.[0-9]+")
 
 
 def class_words(values: Sequence[Any], called: str = LABEL) -> list[str | None]:
@@ -33,6 +34,9 @@ def class_words(values: Sequence[Any], called: str = LABEL) -> list[str | None]:
     """
     words = [one_word(value, called) for value in values]
     known = {word for word in words if word is not None}
+    fractions = sorted(word for word in known if FRACTION.fullmatch(word) and not WHOLE_FLOAT.fullmatch(word))
+    if fractions and all(WHOLE.fullmatch(word) or FRACTION.fullmatch(word) for word in known):
+        raise not_a_class(float(fractions[0]), called)
     if any(WHOLE_FLOAT.fullmatch(word) for word in known) and all(
         WHOLE.fullmatch(word) or WHOLE_FLOAT.fullmatch(word) for word in known
     ):
@@ -50,7 +54,12 @@ def one_word(value: Any, called: str) -> str | None:
         return str(int(value))
     if isinstance(value, int):  # bool too
         return str(value)
-    raise ValueError(
+    raise not_a_class(value, called)
+
+
+def not_a_class(value: Any, called: str) -> ValueError:
+    """What is said of a label that is none."""
+    return ValueError(
         f"Expected one class a row, a word or a whole number, in the column {called!r}, got {value!r}. Name another "
         "column, or drop such rows."
     )

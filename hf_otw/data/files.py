@@ -61,7 +61,7 @@ def load_rows(
 
 
 def load_frame(place: str, split: str = "train", *, encoding: str | None = None, tell: Tell = logger.info) -> Frame:
-    """Load one split with all its columns, as `load_rows` does; the cells of a CSV file stay the texts that they are."""
+    """Load one split with all its columns, as `load_rows` does; the cells of a CSV file stay texts."""
     path = Path(place).expanduser()
     if path.is_file():
         return Frame(read_file(path, encoding=encoding, tell=tell, typed=False))

@@ -59,8 +59,8 @@ def decoded(content: bytes, encoding: str | None = None) -> Decoded:
     """Decode the bytes of a text file.
 
     A byte order mark decides; without one, UTF-8 where it is valid, UTF-16 where every other byte is zero, and else
-    the encoding that `charset-normalizer` detects. Lines that are not UTF-8 in a file whose other lines are UTF-8 beyond
-    ASCII are decoded one by one.
+    the encoding that `charset-normalizer` detects. In a file that is UTF-8 but for some lines, only
+    these are decoded so.
 
     Args:
         content: of the file.
