@@ -36,8 +36,23 @@ def word_features(texts: Sequence[str], more: Sequence[str] = ()) -> tuple[np.nd
     Raises:
         ValueError: texts without a word.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import normalize
+
+    counter, directions = fitted_words(texts)
+
+    def reduced(part: Sequence[str]) -> np.ndarray:
+        return np.asarray(normalize((counter.transform(part) @ directions).astype(np.float64)))
+
+    return reduced(texts), reduced(more) if len(more) else np.zeros((0, directions.shape[1]))
+
+
+def fitted_words(texts: Sequence[str]) -> tuple[Any, np.ndarray]:
+    """The counter of the words of texts, fitted, and their main directions, `(V, D)`.
+
+    Raises:
+        ValueError: texts without a word.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.utils.extmath import randomized_svd
 
     # A word of one text says nothing of others, and no more directions than rows tell apart.
@@ -53,12 +68,7 @@ def word_features(texts: Sequence[str], more: Sequence[str] = ()) -> tuple[np.nd
     if width < 1:
         raise ValueError(f"Expected several texts with several words, got {words.shape[0]} with {words.shape[1]}.")
     rows = np.random.default_rng(0).permutation(words.shape[0])[:DIRECTION_ROWS]
-    directions = randomized_svd(words[np.sort(rows)], width, n_iter=PASSES, random_state=0)[2].T  # (V, D)
-
-    def reduced(counts: Any) -> np.ndarray:
-        return np.asarray(normalize((counts @ directions).astype(np.float64)))
-
-    return reduced(words), reduced(counter.transform(more)) if len(more) else np.zeros((0, width))
+    return counter, randomized_svd(words[np.sort(rows)], width, n_iter=PASSES, random_state=0)[2].T
 
 
 def text_features(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from hf_otw.audit.columns import Columns as Columns
 from hf_otw.audit.columns import Content, feature_matrix, find_content, has_content, texts_of
@@ -124,6 +125,70 @@ def label_frame(
     tell: Tell = logger.info,
 ) -> Labelled:
     """Find classes and features of rows that are in memory; see `load_labelled`."""
+    rows = usable_rows(frame, columns, tell, max_rows)
+    frame, content, names = rows.frame, rows.content, rows.class_names
+    number = {name: k for k, name in enumerate(names)}
+    labels = np.array([number[word] for word in rows.words], dtype=np.int64)
+    frames, trusted = [frame], None
+    if meta is not None:
+        frames.append(meta)
+        trusted = trusted_labels(meta, columns.label, content, number)
+    features, texts = make_features(frames, content, model, track)
+    used = "columns" if content.kind == "features" else model or TFIDF
+    known = None if trusted is None else agreement(texts, features, content, labels, trusted)
+    return Labelled(
+        frame,
+        columns.label,
+        names,
+        labels,
+        features[0],
+        content,
+        used,
+        rows.index,
+        texts[0],
+        rows.set_aside,
+        known,
+        *((features[1], trusted) if meta is not None else ()),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Usable:
+    """Rows with a class and content.
+
+    Attributes:
+        frame: the `N` rows with all their columns.
+        content: what an example is.
+        words: `(N,)`, the classes.
+        class_names: `K` names.
+        index: `(N,)`, row numbers in the data as given.
+        set_aside: the other rows.
+    """
+
+    frame: Frame
+    content: Content
+    words: list[str]
+    class_names: list[str]
+    index: np.ndarray
+    set_aside: list[SetAside]
+
+    @property
+    def texts(self) -> list[str] | None:
+        """The texts, where the content is texts."""
+        return [text or "" for text in texts_of(self.frame, self.content)] if self.content.kind == "text" else None
+
+    def vectors(self) -> pa.Array:
+        """The features, where the content is numbers."""
+        array = feature_matrix(self.frame, self.content)
+        return pa.FixedSizeListArray.from_arrays(pa.array(array.ravel()), array.shape[1]).cast(pa.list_(pa.float64()))
+
+
+def usable_rows(frame: Frame, columns: Columns, tell: Tell, max_rows: int | None = None) -> Usable:
+    """Set rows aside that have no class or no content, or are the only one of their class.
+
+    Raises:
+        ValueError: columns that are not there or do not fit, or fewer than two classes.
+    """
     check_columns([columns.label], frame.columns)
     index = np.arange(len(frame))
     if max_rows is not None and max_rows < len(frame):
@@ -132,15 +197,11 @@ def label_frame(
     content = find_content(frame, columns, tell)
     words = words_of(frame, columns.label)
     set_aside = unusable(frame, content, words, index)
-    dropped = np.concatenate([np.empty(0, dtype=np.int64), *(part.rows for part in set_aside)])
-    if len(dropped):
-        for part in set_aside:
-            named = f": {shown([str(name) for name in part.labels], 5)}" if part.reason == SINGLE else ""
-            tell(
-                f"Set aside: {len(part.rows):,} of {len(index):,} rows ({part.reason}{named}), "
-                f"{rows_shown(part.rows)}."
-            )
-        kept = np.flatnonzero(~np.isin(index, dropped))
+    for part in set_aside:
+        named = f": {shown([str(name) for name in part.labels], 5)}" if part.reason == SINGLE else ""
+        tell(f"Set aside: {len(part.rows):,} of {len(index):,} rows ({part.reason}{named}), {rows_shown(part.rows)}.")
+    if set_aside:
+        kept = np.flatnonzero(~np.isin(index, np.concatenate([part.rows for part in set_aside])))
         frame, index, words = frame.select(kept), index[kept], [words[row] for row in kept]
     names = class_order(words)
     if len(names) < 2:
@@ -150,19 +211,7 @@ def label_frame(
         )
     for group in alike(names):
         tell(f"The classes {' and '.join(map(repr, group))} differ in case or spaces only; they are kept apart.")
-    number = {name: k for k, name in enumerate(names)}
-    labels = np.array([number[str(word)] for word in words], dtype=np.int64)
-    frames, trusted = [frame], None
-    if meta is not None:
-        frames.append(meta)
-        trusted = trusted_labels(meta, columns.label, content, number)
-    features, texts = make_features(frames, content, model, track)
-    used = "columns" if content.kind == "features" else model or TFIDF
-    known = None if trusted is None else agreement(texts, features, content, labels, trusted)
-    return Labelled(
-        frame, columns.label, names, labels, features[0], content, used, index, texts[0], set_aside, known,
-        *((features[1], trusted) if meta is not None else ()),
-    )  # fmt: skip
+    return Usable(frame, content, [str(word) for word in words], names, index, set_aside)
 
 
 def words_of(frame: Frame, label: str) -> list[str | None]:

@@ -55,8 +55,8 @@ def fit_channel(probabilities: np.ndarray, labels: np.ndarray, is_right: np.ndar
 
     With `p_ik` proportional to `exp(slope * log P_ik + shift_k)`, and `T[k, y]` the probability that an example of
     class k is given the label y, a label has the likelihood `sum_k p_ik T[k, y_i]`. Alternates between `slope`,
-    `shift` and `T`. The posterior is the plan of an entropic transport of strength 1 from rows to classes with the cost
-    `-log p_ik - log T[k, y_i]` and free column masses. Rows that are known to be right tell errors of the classifier
+    `shift` and `T`. The posterior is the plan of an entropic transport of strength 1 from rows to classes, of the cost
+    `-log p_ik - log T[k, y_i]` and with free column masses. Rows that are known to be right tell errors of the classifier
     from errors of the labels.
 
     Args:

@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         worked = not end.code
         raise
     except KeyboardInterrupt:
+        sys.stderr.write("Interrupted. Files written so far stay, checkpoints of a run in its folder among them.\n")
         sys.exit(130)
     except EXPECTED as error:
         if os.environ.get(TRACEBACK):

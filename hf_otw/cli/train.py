@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from hf_otw.cli import data_options as o
 from hf_otw.recipe.find import Found, find_recipe
 from hf_otw.recipe.reading import check_keys
+from hf_otw.recipe.schema import FILE
 
 if TYPE_CHECKING:
     from hf_otw.recipe.run import Job
@@ -28,13 +30,23 @@ EPILOG = (
 TOP = ("seed", "shows", "license")
 OWN = (
     *("output-dir", "seeds", "source", "select", "dry-run", "launch", "processes", "baseline", "push", "private"),
-    *("push-weights", "revision", "catalogue"),
+    *("push-weights", "revision", "catalogue", "label", "text", "image", "features", "model", "encoding"),
 )
 
 
 def train(
     context: typer.Context,
-    config: Annotated[str, typer.Argument(help="A YAML file, a recipe's name, or user/name on the Hub.")],
+    config: Annotated[
+        str, typer.Argument(help="A YAML file, a recipe's name, user/name on the Hub, or a file or folder of data.")
+    ],
+    label: Annotated[str | None, typer.Option(help="Of a data file: column of the classes.")] = None,
+    text: o.Text = None,
+    image: o.Picture = None,
+    features: o.Features = None,
+    model: Annotated[
+        str | None, typer.Option(help="Of a data file: pretrained model; none, for texts: words.")
+    ] = None,
+    encoding: o.Encoding = None,
     output_dir: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME by default.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs, with the recipe's seed and those after it.")] = 1,
     source: Annotated[str | None, typer.Option(help="packaged, files or hub, where the recipe names several.")] = None,
@@ -55,7 +67,9 @@ def train(
         str | None, typer.Option(help="Module with more sources and models, such as recipes.catalogue.")
     ] = None,  # fmt: skip # noqa: E501
 ) -> None:
-    """Train a recipe.
+    """Train a recipe, or a classifier of your own rows: `hf-otw train tickets.csv --label Queue`.
+
+    Of a data file, a recipe and the usable rows are written into the folder of the run, and a fifth is held out.
 
     CONFIG comes first. Every key of the recipe can be set after it: --data.label_noise 0.2, or, for training
     arguments, by the name alone: --max_steps 100 --weighting closed_form. The command line wins over the file.
@@ -71,12 +85,48 @@ def train(
     if output_dir is not None and output_dir.exists() and not output_dir.is_dir():
         raise typer.BadParameter(f"Expected a folder for --output-dir, got the file {output_dir}. Name another.")
     changes = overrides(context.args)
+    if is_data(config):
+        output_dir = output_dir or Path("runs") / Path(config).stem
+        config = data_recipe(config, output_dir, label, text, image, features, model, encoding)
+    elif any(value is not None for value in (label, text, image, features, model, encoding)):
+        raise typer.BadParameter(f"Expected a data file with --label, --text and the like, got {config!r}.")
     found = find_recipe(config, revision)
     recipe = read(found, changes)
     if dry_run:
         return show_plan(found, recipe, source, select, catalogue)
     job = prepared(found, recipe, output_dir, source, select, catalogue)
     return finish(job, found.name, seeds, baseline, push, private, push_weights)
+
+
+def is_data(config: str) -> bool:
+    """Whether a word names rows and not a recipe."""
+    path = Path(config).expanduser()
+    if path.suffix.lower() in o.FILES:
+        return True
+    return path.is_dir() and not (path / FILE).is_file()
+
+
+def data_recipe(
+    data: str,
+    output: Path,
+    label: str | None,
+    text: list[str] | None,
+    image: str | None,
+    features: list[str] | None,
+    model: str | None,
+    encoding: str | None,
+) -> str:
+    """Write a recipe for a file of rows; the path of the recipe."""
+    o.check_place(data)
+    from hf_otw.cli.progress import silence
+    from hf_otw.recipe.from_data import write_recipe
+    from hf_otw.recipe.predict import columns_of
+
+    silence()
+    columns = columns_of(label or "label", text, image, features)
+    path = write_recipe(data, output, columns, model, encoding=encoding, tell=o.tell)
+    o.tell(f"Recipe: {path}")
+    return str(path)
 
 
 def overrides(tokens: Sequence[str]) -> list[str]:
@@ -162,6 +212,12 @@ def finish(
     trainer, runs = train_all(job, seeds)
     results = collect(job, name, runs)
     save_run(job, trainer, results, repo=push, plain=plain)
+    if is_of_data(job.output):
+        from hf_otw.recipe.predict import calibrate
+
+        held = trainer.predict(job.prepared.splits.test)
+        if runs[0].is_main:
+            calibrate(cast(Any, held.predictions), cast(Any, held.label_ids), job.output)
     if not runs[0].is_main:
         return
     say(metric_table(results, plain))
@@ -170,6 +226,11 @@ def finish(
         from hf_otw.recipe.hub import push_run
 
         say(f"Published: {push_run(job.output, push, private=private, weights=push_weights)}")
+
+
+def is_of_data(run: Path) -> bool:
+    """Whether a run trains on a file of the user's, whose new rows can be predicted."""
+    return (run / "inputs.json").is_file()
 
 
 def check_repo(repo: str) -> None:
