@@ -24,6 +24,8 @@ INVERSE_PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0)
 CHOICE_ROWS = 6_000
 STEPS = 100  # of the classifier's solver
 NEIGHBOURS = 10
+#: Weight of a row whose label is known to be right, at most.
+MOST = 10.0
 #: Rows that distances are compared with; more are drawn from.
 MAX_REFERENCES = 5_000
 #: Share of wrong labels among the doubted ones, by estimate. The estimate is some hundredths too high where the
@@ -135,7 +137,7 @@ def choose_penalty(x: np.ndarray, labels: np.ndarray, known: np.ndarray, seed: i
     best, least, model = INVERSE_PENALTIES[0], np.inf, None
     for candidate in INVERSE_PENALTIES:
         model = classifier(candidate / len(train), model)
-        fit(model, x[train], labels[train])
+        fit(model, x[train], labels[train], known[train])
         found = np.zeros((len(held), int(labels.max()) + 1))
         found[:, model.classes_] = model.predict_proba(x[held])
         loss = fit_channel(found, labels[held], known[held] == RIGHT, own_rates=False).loss
@@ -155,11 +157,15 @@ def classifier(inverse_penalty: float, start: LogisticRegression | None = None) 
     return model.set_params(C=inverse_penalty)
 
 
-def fit(model: LogisticRegression, x: np.ndarray, labels: np.ndarray) -> None:
-    """Fit; the number of steps is meant as a cap."""
+def fit(model: LogisticRegression, x: np.ndarray, labels: np.ndarray, known: np.ndarray) -> None:
+    """Fit; the number of steps is meant as a cap. Labels that are known to be right count as much as all others do."""
+    is_right = known == RIGHT
+    weights = None
+    if is_right.any() and not is_right.all():
+        weights = np.where(is_right, min(MOST, max(1.0, (~is_right).sum() / is_right.sum())), 1.0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(x, labels)
+        model.fit(x, labels, sample_weight=weights)
 
 
 def held_out_probabilities(
@@ -181,7 +187,7 @@ def held_out_probabilities(
     for train, test in divided:
         train = train[known[train] != WRONG]
         model = classifier(inverse_penalty / len(train))
-        fit(model, x[train], labels[train])
+        fit(model, x[train], labels[train], known[train])
         found[np.ix_(test, model.classes_)] += model.predict_proba(x[test])
     return found
 

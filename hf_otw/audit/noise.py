@@ -14,7 +14,11 @@ STEPS = 10  # of L-BFGS in a round
 STRENGTH = 50.0
 #: Weight of the squared class shifts.
 SHRINKAGE = 1e-3
-SLOPES, SHIFTS = (0.05, 20.0), (-5.0, 5.0)
+SLOPES, SHIFTS = (0.05, 200.0), (-5.0, 5.0)
+#: Log of the odds of the best class against the second that the calibration starts from, in the median row. Where
+#: classes are far apart, a vague classifier and wrong labels explain the labels as well; the start decides for the
+#: second.
+FIRST_ODDS = 6.0
 FIRST_RATE = 0.1
 TINY = 1e-9
 
@@ -56,8 +60,8 @@ def fit_channel(probabilities: np.ndarray, labels: np.ndarray, is_right: np.ndar
     With `p_ik` proportional to `exp(slope * log P_ik + shift_k)`, and `T[k, y]` the probability that an example of
     class k is given the label y, a label has the likelihood `sum_k p_ik T[k, y_i]`. Alternates between `slope`,
     `shift` and `T`. The posterior is the plan of an entropic transport of strength 1 from rows to classes, of the cost
-    `-log p_ik - log T[k, y_i]` and with free column masses. Rows that are known to be right tell errors of the classifier
-    from errors of the labels.
+    `-log p_ik - log T[k, y_i]` and with free column masses. Rows that are known to be right tell errors of the
+    classifier from errors of the labels.
 
     Args:
         probabilities, labels, is_right: as in `fit_noise`.
@@ -66,7 +70,7 @@ def fit_channel(probabilities: np.ndarray, labels: np.ndarray, is_right: np.ndar
     num_rows, num_classes = probabilities.shape
     log_p = np.log(probabilities + TINY)
     channel = uniform_channel(FIRST_RATE, num_classes)
-    parameters = np.concatenate([[1.0], np.zeros(num_classes)])
+    parameters = np.concatenate([[first_slope(log_p)], np.zeros(num_classes)])
     bounds = [SLOPES] + [SHIFTS] * num_classes
     if not is_right.any():
         is_right = np.zeros(num_rows, dtype=bool)
@@ -89,10 +93,17 @@ def fit_channel(probabilities: np.ndarray, labels: np.ndarray, is_right: np.ndar
         if own_rates:
             channel = counts + STRENGTH * channel
             channel /= channel.sum(axis=1, keepdims=True)
-        if before - loss < 1e-5:
+        if abs(before - loss) < 1e-5:
             break
     free = num_classes * (num_classes - 1) if own_rates else 1
     return NoiseFit(posterior, float(rate), loss, 2 * num_rows * loss + free * float(np.log(num_rows)))
+
+
+def first_slope(log_p: np.ndarray) -> float:
+    """The slope with which the median row has `FIRST_ODDS`, at least 1."""
+    best = np.partition(log_p, -2, axis=1)[:, -2:]
+    gap = float(np.median(best[:, 1] - best[:, 0]))
+    return min(max(1.0, FIRST_ODDS / max(gap, TINY)), SLOPES[1])
 
 
 def uniform_channel(rate: float, num_classes: int) -> np.ndarray:

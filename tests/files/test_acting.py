@@ -1,4 +1,4 @@
-"""Acting on an audit: cleaned copies, decisions, the Python API and the estimator; and from a CSV file to predictions."""
+"""Acting on an audit: cleaned copies, decisions, the Python API, the estimator; from a CSV file to predictions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import check_estimator
 
 from hf_otw.audit import audit
-from hf_otw.audit.weigh import weigh
+from hf_otw.audit.weigh import doubts, weigh
 from hf_otw.sklearn import OTWeightedClassifier, sample_weight
 from tests.command_line import hf_otw
 from tests.test_audit import blobs, with_errors
@@ -176,7 +176,7 @@ def test_a_class_that_is_mostly_doubted_keeps_its_rows(capsys) -> None:
     x, y = blobs((200, 200, 12), apart=4)
     mixed = y.copy()
     x[y == 2] = x[:12]  # the rare class looks like the first
-    found = weigh(x, mixed)
+    found = weigh(x, mixed, weighting=doubts())
     assert found.kept[2] < 1 / 3
     assert found.levelled.tolist() == [False, False, True]
     assert np.ptp(found.weights[y == 2]) < 1e-9
@@ -214,7 +214,9 @@ def test_from_a_csv_file_to_predictions(file, tmp_path: Path, capsys, monkeypatc
     """Kills: a run that cannot be repeated or used, and probabilities that do not add up to 1."""
     path, labels, _ = file
     monkeypatch.chdir(tmp_path)
-    done = hf_otw(capsys, "train", path, "--label", "Queue", "--text", "body", "--num_train_epochs", "4")
+    done = hf_otw(
+        capsys, "train", path, "--label", "Queue", "--text", "body", "--num_train_epochs", "4", "--logging_steps", "5"
+    )
     assert done.code == 0, done.err
     assert re.search(r"step \d+ of \d+: loss", done.err)
     assert (tmp_path / "runs/tickets/recipe.yaml").is_file()
