@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent
 
 def read_version() -> str:
     """Read `__version__` from the package without importing it: an import would need torch at build time."""
-    init = ROOT / "hf_otw" / "__init__.py"
+    init = ROOT / "hf_otw" / "_version.py"
     match = re.search(r'^__version__ = "([^"]+)"$', init.read_text(encoding="utf-8"), flags=re.MULTILINE)
     if match is None:
         raise RuntimeError(f'Expected a line like `__version__ = "0.1.0"` in {init}, found none. Please restore it.')
@@ -22,8 +22,8 @@ INSTALL_REQUIRES = [
     "torch>=2.6",
     # The seams of the Trainer that hf_otw overrides are tested from 5.19 on; a new major may move them.
     "transformers>=5.19,<6",
-    # transformers asks for 1.1, yet its Trainer passes an argument (`keep_torch_compile`) that came with 1.3.
-    "accelerate>=1.3.0",
+    # From 1.3 to 1.6 a resumed run is not equal to one that was not interrupted.
+    "accelerate>=1.7.0",
     # Older versions do not accept the huggingface_hub that transformers 5.19 requires.
     "datasets>=4.4.0",
     # The minimum of `datasets` 4.4.
@@ -50,7 +50,7 @@ INSTALL_REQUIRES = [
 ]
 
 EXTRAS_REQUIRE = {
-    "report": ["plotly>=6.0", "matplotlib>=3.8"],
+    "report": ["matplotlib>=3.8"],
     "cli": ["typer>=0.12", "rich>=13.0"],
     # For the recipes of the checkout. peft: the minimum of transformers. gguf: turns packaged weights into floats.
     "recipes": ["peft>=0.20.0", "gguf>=0.10", "pillow>=10.0"],

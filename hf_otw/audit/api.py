@@ -23,10 +23,10 @@ from hf_otw.audit.output import weights_table
 from hf_otw.audit.page import write_page
 from hf_otw.audit.suggest import rows_to_review
 from hf_otw.audit.weigh import weigh_rows
-from hf_otw.data.classes import class_words
 from hf_otw.data.files import logger
 from hf_otw.data.frame import Frame, frame_of
 from hf_otw.data.reading.files import Tell, plain_columns
+from hf_otw.data.words import class_words
 
 LABEL, TEXT, FEATURES = "label", "text", "features"
 #: Numbers that a sparse matrix is reduced to.

@@ -9,11 +9,11 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from hf_otw.data.classes import LABEL
 from hf_otw.data.files import list_array
 from hf_otw.data.frame import Frame, check_columns, shown
 from hf_otw.data.reading.delimited import as_numbers
 from hf_otw.data.reading.files import Tell
+from hf_otw.data.words import LABEL
 
 Kind = Literal["text", "image", "features"]
 KINDS: tuple[Kind, ...] = ("text", "image", "features")

@@ -14,10 +14,10 @@ import pyarrow as pa
 from hf_otw.audit.columns import Columns as Columns
 from hf_otw.audit.columns import Content, feature_matrix, find_content, has_content, texts_of
 from hf_otw.audit.features import TFIDF, Track, image_features, text_features, word_features
-from hf_otw.data.classes import alike, class_order, class_words
 from hf_otw.data.files import load_frame, logger
 from hf_otw.data.frame import Frame, check_columns, shown
 from hf_otw.data.reading.files import Tell
+from hf_otw.data.words import alike, class_order, class_words
 
 #: What is known of a label beforehand.
 WRONG, UNKNOWN, RIGHT = -1, 0, 1

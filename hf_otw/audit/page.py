@@ -15,7 +15,7 @@ import markupsafe
 from hf_otw.audit.findings import Finding
 from hf_otw.audit.judge import Verdicts
 from hf_otw.audit.labelled import Labelled
-from hf_otw.report import plotly_figures as figures
+from hf_otw.report.theme import DARK, LIGHT
 
 TEMPLATE = Path(__file__).parent / "templates" / "audit.html.jinja"
 SCRIPT = TEMPLATE.with_name("decisions.js")
@@ -72,8 +72,8 @@ def write_page(
         counts={kind: len(part) for kind, part in parts.items()},
         parts={kind: [card(rows, place, finding) for finding in part[:limit]] for kind, part in parts.items()},
         classes=class_rows(rows, verdicts),
-        light=figures.LIGHT,
-        dark=figures.DARK,
+        light=LIGHT,
+        dark=DARK,
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

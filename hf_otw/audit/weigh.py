@@ -157,6 +157,12 @@ def solve(
 ) -> np.ndarray:
     """Weights of the rows, by the examples of the meta set."""
     result = learn_weights(
-        features, labels, meta_features, meta_labels, weighting=weighting, target_mass="class_prior", target="examples"
+        features,
+        labels,
+        meta_features,
+        meta_labels,
+        weighting=weighting,
+        target_mass="class_prior",
+        target_points="examples",
     )
     return np.asarray(result.weights)

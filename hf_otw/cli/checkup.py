@@ -1,4 +1,4 @@
-"""What `hf-otw doctor` looks at: each check says what it found and, where that is wrong, what to do."""
+"""Checks of `hf-otw doctor`: each says what it found and, where that is wrong, what to do."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def disk(name: str, path: Path, shown: str | None = None) -> Check:
 
 
 def devices() -> Check:
-    """What torch computes on."""
+    """Report the device that torch computes on."""
     import torch
 
     if torch.cuda.is_available():
@@ -141,7 +141,7 @@ def solve() -> Check:
     features = np.random.default_rng(0).normal(size=(60, 4)) + 6.0 * labels[:, None]
     given = labels.copy()
     given[0] = 1 - given[0]
-    result = learn_weights(features, given, features[-20:], labels[-20:], weighting="agreement", target="prototypes")
+    result = learn_weights(features, given, features[-20:], labels[-20:], weighting="agreement")
     if not result.weights[0] < 0.1 < result.weights[1:].min():
         return Check("trial", "wrong", "weights are not what they must be", "Please report this, with this table.")
     return Check("trial", "ok", "a wrong label among 60 was found")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hf_otw.cli import terminal
+
 if TYPE_CHECKING:
     from hf_otw.audit.labelled import Labelled
 
@@ -88,7 +90,7 @@ def check_place(place: str) -> None:
 
 def tell(sentence: str) -> None:
     """Say something about the data beside the results."""
-    typer.echo(sentence, err=True)
+    terminal.tell(sentence, err=True)
 
 
 def track(steps: Sequence[Any]) -> Iterator[Any]:

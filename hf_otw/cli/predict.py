@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hf_otw.cli import data_options as o
+from hf_otw.cli import terminal
 
 EPILOG = "Example: `hf-otw predict runs/tickets new.csv -o predicted.csv`"
 
@@ -43,4 +44,4 @@ def predict(
     for name in table.column("predicted").to_pylist():
         counts[name or "none"] = counts.get(name or "none", 0) + 1
     listed = ", ".join(f"{name}: {count:,}" for name, count in sorted(counts.items(), key=lambda item: -item[1])[:20])
-    typer.echo(f"{listed}\nWritten: {output}")
+    terminal.tell(f"{listed}\nWritten: {output}")

@@ -32,7 +32,6 @@ class Judge(str, Enum):
     """What a weight is."""
 
     clean_posterior = "clean_posterior"
-    own_class = "own_class"
     agreement = "agreement"
 
 

@@ -21,10 +21,10 @@ from datasets import (
     load_from_disk,
 )
 
-from hf_otw.data.classes import LABEL
-from hf_otw.data.classes import with_classes as with_classes
 from hf_otw.data.frame import Frame, check_columns, frame_of
 from hf_otw.data.reading.files import KINDS, Tell, read_file
+from hf_otw.data.words import LABEL
+from hf_otw.data.words import with_classes as with_classes
 
 logger = logging.getLogger(__name__)
 PATH = "path"

@@ -34,7 +34,7 @@ class OTWeightedClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         trusted: a pair `(X, y)` of examples whose labels are right, of every class; these judge the rows and are not
             trained on. By default some rows are set aside as judges, and trained on.
         target_mass: total weight of the classes: `balanced` (the same), `square_root` or `class_prior`.
-        weighting: `clean_posterior`, `own_class` or `agreement`.
+        weighting: `clean_posterior` or `agreement`.
         meta_per_class: rows of each class to set aside where nothing is trusted.
         random_state: seed of the draw, a number or None for 0.
 

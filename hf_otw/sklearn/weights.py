@@ -36,7 +36,7 @@ def sample_weight(
         y: `(N,)`, classes of any type that scikit-learn takes.
         trusted: a pair `(X, y)` of examples whose labels are right, of every class; else some rows are set aside.
         target_mass: `balanced`, `square_root` or `class_prior`.
-        weighting: `clean_posterior`, `own_class` or `agreement`.
+        weighting: `clean_posterior` or `agreement`.
         meta_per_class: rows of each class to set aside where nothing is trusted.
         seed: of the draw.
 

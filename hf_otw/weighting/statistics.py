@@ -29,7 +29,7 @@ def effective_sample_size_per_class(weights: Tensor, labels: Tensor, num_classes
 
 
 class WeightsResult(NamedTuple):
-    """What `learn_weights` returns: arrays of the kind that came in.
+    """Result of `learn_weights`: arrays of the kind that came in.
 
     Shape:
         - weights: `(n,)`, non-negative, mean 1. Ready for scikit-learn's `sample_weight`.
@@ -59,6 +59,7 @@ def summarise(
     return WeightsResult(weights, totals, float(ess), per_class, value, converged, marginal_error)
 
 
-def _as_numpy(result: WeightsResult) -> WeightsResult:
+def as_numpy(result: WeightsResult) -> WeightsResult:
+    """The same with NumPy arrays."""
     arrays = {name: getattr(result, name).cpu().numpy() for name in ("weights", "class_totals", "ess_per_class")}
     return result._replace(**arrays)
