@@ -8,12 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from hf_otw._utils import look_up
 from hf_otw.audit.labelled import RIGHT, UNKNOWN, WRONG, Labelled
+from hf_otw.config.build import build_class_mass
 from hf_otw.learn import learn_weights
 from hf_otw.weighting import CleanPosterior, WeightModel
 from hf_otw.weighting.models.clean_posterior import FLOOR
-from hf_otw.weighting.target import TARGET_MASSES
 
 #: Share of its rows' worth below which a class is at risk: without trusted examples its doubts are not believed.
 LITTLE = 1 / 3
@@ -84,7 +83,7 @@ def weigh(
         ValueError: a class with fewer than two rows and no trusted examples, or see `learn_weights`.
     """
     num_classes = int(labels.max()) + 1
-    class_mass = look_up(TARGET_MASSES, target_mass, "target_mass")
+    class_mass = build_class_mass(target_mass)
     known = np.full(len(labels), UNKNOWN) if known is None else known
     has_trusted = meta_labels is not None or bool((known == RIGHT).any())
     found = np.full(len(labels), np.nan)
