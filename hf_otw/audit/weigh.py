@@ -155,13 +155,9 @@ def solve(
     weighting: str | WeightModel,
 ) -> np.ndarray:
     """Weights of the rows, by the examples of the meta set."""
+    # Class masses are set afterwards, over both parts. The others do not read one.
+    mass = "class_prior" if weighting == "clean_posterior" else None
     result = learn_weights(
-        features,
-        labels,
-        meta_features,
-        meta_labels,
-        weighting=weighting,
-        target_mass="class_prior",
-        target_points="examples",
+        features, labels, meta_features, meta_labels, weighting=weighting, target_mass=mass, target_points="examples"
     )
     return np.asarray(result.weights)

@@ -73,11 +73,8 @@ def audit(
         raise typer.BadParameter(f"Expected a file for --decisions, found none at {decisions}.")
     rows = o.load(data, label, text, image, features, model, split, meta, max_rows, encoding)
     from hf_otw.audit.decisions import decided, read_decisions
-    from hf_otw.audit.findings import findings, write_csv
     from hf_otw.audit.fix import check_target
     from hf_otw.audit.judge import judge_rows
-    from hf_otw.audit.page import write_page
-    from hf_otw.audit.suggest import rows_to_review
     from hf_otw.cli.tables import say
 
     o.remark(rows)
@@ -86,6 +83,28 @@ def audit(
     said = read_decisions(decisions) if decisions is not None else []
     rows = decided(rows, said) if said else rows
     verdicts = judge_rows(rows, seed=seed)
+    show_findings(rows, verdicts, show, suggest, csv, html, html_rows, Path(data).name)
+    if fix is not None:
+        chosen = how or (How.decided if said else How.drop)
+        say(f"Written: {fix}. {write_fix(data, fix, label, rows, verdicts, said, chosen, split, encoding, seed)}.")
+
+
+def show_findings(
+    rows: Labelled,
+    verdicts: Verdicts,
+    show: int,
+    suggest: int,
+    csv: Path | None,
+    html: Path | None,
+    html_rows: int,
+    title: str,
+) -> None:
+    """Print the worst rows, those to review and a summary; write CSV and page."""
+    from hf_otw.audit.findings import findings, write_csv
+    from hf_otw.audit.page import write_page
+    from hf_otw.audit.suggest import rows_to_review
+    from hf_otw.cli.tables import say
+
     found = findings(rows, verdicts)
     say(audit_table("Rows to look at, worst first", found[:show]))
     review = rows_to_review(rows, verdicts, suggest)
@@ -98,11 +117,8 @@ def audit(
         say(f"Written: {csv}")
     if html is not None:
         reviewed = {int(rows.index[row]) for row in review}
-        write_page(html, rows, verdicts, found, title=Path(data).name, limit=html_rows, review=reviewed)
+        write_page(html, rows, verdicts, found, title=title, limit=html_rows, review=reviewed)
         say(f"Written: {html}")
-    if fix is not None:
-        chosen = how or (How.decided if said else How.drop)
-        say(f"Written: {fix}. {write_fix(data, fix, label, rows, verdicts, said, chosen, split, encoding, seed)}.")
 
 
 def summary(verdicts: Verdicts) -> str:

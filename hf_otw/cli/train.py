@@ -46,6 +46,14 @@ OWN = (
     ),
 )
 
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        *("--resume-from-checkpoint", "--resume_from_checkpoint"),
+        help="Folder model/checkpoint-N of a run that was broken off: go on from there.",
+    ),
+]
+
 
 def train(
     context: typer.Context,
@@ -79,13 +87,7 @@ def train(
     catalogue: Annotated[
         str | None, typer.Option(help="Module with more sources and models, such as recipes.catalogue.")
     ] = None,  # fmt: skip # noqa: E501
-    resume: Annotated[
-        Path | None,
-        typer.Option(
-            *("--resume-from-checkpoint", "--resume_from_checkpoint"),
-            help="Folder model/checkpoint-N of a run that was broken off: go on from there.",
-        ),
-    ] = None,
+    resume: Resume = None,
 ) -> None:
     """Train a recipe, or a classifier of your own rows: `hf-otw train tickets.csv --label Queue`.
 
@@ -101,11 +103,7 @@ def train(
         raise typer.Exit(run_launched(launch, processes, context.obj))
     check_options(processes, push, output_dir, resume, seeds)
     changes = overrides(context.args)
-    if is_data(config):
-        output_dir = output_dir or Path("runs") / Path(config).stem
-        config = data_recipe(config, output_dir, label, text, image, features, model, encoding)
-    elif any(value is not None for value in (label, text, image, features, model, encoding)):
-        raise typer.BadParameter(f"Expected a data file with --label, --text and the like, got {config!r}.")
+    config, output_dir = of_data(config, output_dir, label, text, image, features, model, encoding)
     if dry_run:
         from hf_otw.cli.offline import without_network
 
@@ -147,6 +145,16 @@ def check_options(
             f"Expected a folder with trainer_state.json for --resume-from-checkpoint, got {str(resume)!r}. "
             "Checkpoints lie in RUN/model where the run has --save_strategy steps."
         )
+
+
+def of_data(config: str, output: Path | None, label: str | None, *options: Any) -> tuple[str, Path | None]:
+    """Recipe and folder of the run: of a data file, a recipe is written for it; else they stay as they are."""
+    if is_data(config):
+        output = output or Path("runs") / Path(config).stem
+        return data_recipe(config, output, label, *options), output
+    if any(value is not None for value in (label, *options)):
+        raise typer.BadParameter(f"Expected a data file with --label, --text and the like, got {config!r}.")
+    return config, output
 
 
 def is_data(config: str) -> bool:

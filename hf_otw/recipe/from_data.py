@@ -18,7 +18,7 @@ from hf_otw.recipe.schema import FILE
 
 INPUTS, ROWS = "inputs.json", "rows.parquet"
 #: What training takes, unless the command line says something else.
-WORDS_ARGUMENTS = {"num_train_epochs": 20, "per_device_train_batch_size": 32, "learning_rate": 3e-3}
+WORDS_ARGUMENTS = {"num_train_epochs": 20, "per_device_train_batch_size": 32, "learning_rate": 1e-2}
 TUNED_ARGUMENTS = {"num_train_epochs": 3, "per_device_train_batch_size": 16, "learning_rate": 5e-5}
 LOGGING = {"logging_steps": 20, "save_strategy": "epoch", "save_total_limit": 1}
 
