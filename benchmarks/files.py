@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recipes.sources import SOURCES
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
@@ -30,6 +29,7 @@ from hf_otw.audit.fix import SURE
 from hf_otw.audit.judge import judge
 from hf_otw.audit.weigh import weigh
 from hf_otw.recipe.imbalance import uniform_noise
+from recipes.catalogue.sources import SOURCES
 
 RESULTS = Path(__file__).parent / "results" / "files.json"
 QUEUES, LARGEST, SMALLEST, TICKET_NOISE = 8, 500, 20, 0.145
