@@ -35,6 +35,10 @@ INSTALL_REQUIRES = [
     # scikit-learn asks for it too; `hf-otw compare` takes a quantile from it.
     "scipy>=1.10",
     "numpy>=1.26",
+    # datasets asks for it too; the audit returns its tables.
+    "pandas>=2.2",
+    # requests, which datasets asks for, wants it too; it detects the encoding of files that are not UTF-8.
+    "charset-normalizer>=3.2",
     "safetensors>=0.8.0",
     "jinja2>=3.1",
     "markupsafe>=2.1",

@@ -62,8 +62,9 @@ def weight_table(names: Sequence[str], labels: Any, found: Weighed) -> Table:
     for k in sorted(range(len(names)), key=lambda k: -counts[k]):
         share, total = counts[k] / len(labels), float(found.class_totals[k])
         factor = f"{total / share:.2f}" if counts[k] else "–"
-        rows.append([names[k], f"{counts[k]:,}", f"{100 * share:.1f} %", f"{100 * total:.1f} %", factor])
-    return table("Weights", ["class", "rows", "share", "share of weight", "mean weight"], rows)
+        believed = f"{100 * float(found.kept[k]):.0f} %"
+        rows.append([names[k], f"{counts[k]:,}", f"{100 * share:.1f} %", believed, f"{100 * total:.1f} %", factor])
+    return table("Weights", ["class", "rows", "share", "believed", "share of weight", "mean weight"], rows)
 
 
 def comparison_table(found: Comparison) -> Table:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hf_otw.recipe import features, image, text
+from hf_otw.recipe import features, image, text, words
 from hf_otw.recipe.catalogue import Catalogue, ModelEntry
 from hf_otw.recipe.digits import digits
 
@@ -16,6 +16,7 @@ MODELS: dict[str, ModelEntry] = {
     "image": ModelEntry("pretrained_image", image.classifier, image.image_processor),
     "text": ModelEntry("text", text.classifier, text.tokenizer),
     "text_lora": ModelEntry("text", text.lora_classifier, text.tokenizer),
+    "words": ModelEntry("words", features.perceptron, words.word_features),
 }
 
 
@@ -25,6 +26,7 @@ def built_in() -> Catalogue:
         "features": features.prepare_features,
         "pretrained_image": image.prepare_images,
         "text": text.prepare_text,
+        "words": words.prepare_words,
     }
     return Catalogue({"digits": digits}, MODELS, pipelines)
 
