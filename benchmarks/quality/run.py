@@ -12,19 +12,22 @@ the labels that they were given; the test set is looked at once, with that setti
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
 import time
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
 from benchmarks.quality.cells import frozen_cells, seeds_of, smoke_cells
 from benchmarks.quality.frozen import load
+from benchmarks.quality.method import MIDDLE_PENALTY, Setting
 from benchmarks.quality.methods import METHODS
+from benchmarks.quality.per_row import pack
 from benchmarks.quality.problems import Cell, Problem, draw, hold_out
 from benchmarks.quality.results import RESULTS, Row, describe, key, read, write
 from benchmarks.quality.scores import scores
@@ -117,15 +120,23 @@ def run_method(problem: Problem, name: str, seed: int) -> Row:
     method, part = (METHODS | VARIANTS)[name], hold_out(problem, seed)
     tried = method.fit(method.prepare(part, seed), method.settings, seed)
     held = [test(predict(part.test_features), part)["balanced_accuracy"] for predict in tried]
-    setting = method.settings[int(np.argmax(held))]
+    setting = choose(method.settings, held)
     (predict,) = method.fit(method.prepare(problem, seed), [setting], seed)
-    found = test(predict(problem.test_features), problem)
+    logits = predict(problem.test_features)
+    found = test(logits, problem)
     seconds = time.perf_counter() - started
     return {
         "setting": setting,
         **{metric: round(value, 4) for metric, value in found.items()},
+        **pack(logits, problem.test_labels),
         "seconds": round(seconds, 2),
     }
+
+
+def choose(settings: Sequence[Setting], held: Sequence[float]) -> Setting:
+    """The setting with the best score; of several, the one whose penalty is nearest to the middle of the grid."""
+    distances = [abs(math.log(setting["l2"] / MIDDLE_PENALTY)) for setting in settings]
+    return settings[max(range(len(settings)), key=lambda place: (held[place], -distances[place]))]
 
 
 def test(logits: torch.Tensor, problem: Problem) -> dict[str, float]:

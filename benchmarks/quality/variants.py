@@ -53,7 +53,8 @@ def development_cells() -> list[Cell]:
 def development(data: Frozen) -> Frozen:
     """Training rows in place of the test split, at most a third of each class, and the others to train on."""
     rest, test = held_out_rows(data.labels)
-    return Frozen(data.features[rest], data.labels[rest], data.features[test], data.labels[test])
+    given = None if data.given is None else data.given[rest]
+    return Frozen(data.features[rest], data.labels[rest], data.features[test], data.labels[test], given)
 
 
 def held_out_rows(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
