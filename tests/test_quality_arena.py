@@ -24,7 +24,7 @@ from benchmarks.quality.prepared import cleaned, inverse_frequency, uniform, wit
 from benchmarks.quality.problems import Cell, Frozen, Problem, draw, hold_out
 from benchmarks.quality.results import read, write
 from benchmarks.quality.run import run_method
-from benchmarks.quality.variants import VARIANTS, development, development_cells
+from benchmarks.quality.development import VARIANTS, development, development_cells
 from recipes.imbalance import similar_noise
 
 ROOT = Path(__file__).parent.parent

@@ -35,7 +35,9 @@ from benchmarks.quality.robust import (
     with_channel,
 )
 from benchmarks.quality.trusted import ContinuedTraining
+from benchmarks.quality.trusting import Trusting
 from hf_otw.losses import Focal, LogitAdjusted
+from hf_otw.weighting.target import square_root_mass
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,25 @@ METHODS: dict[str, Method] = {
     "paper_without_transport": Paper(transport=False),
     "closed_form": as_default(transport(reg=0.1, target="prototypes")),
     "default_without_doubts": as_default(without_doubts),
-    "default": as_default(transport(weighting="clean_posterior", target_mass="square_root")),
+    "belief_gate": as_default(transport(weighting="clean_posterior", target_mass="square_root")),
+    "default": as_default(transport(weighting=Trusting(class_mass=square_root_mass))),
     "oracle": as_default(oracle),
 }
+
+#: Those that a first run does everywhere, before the others: what the targets are about.
+FIRST = (
+    "cross_entropy",
+    "inverse_frequency",
+    "logit_adjustment",
+    "logit_adjustment_meta_term",
+    "meta_in_training_logit_adjustment",
+    "generalised_cross_entropy",
+    "trusted_rows_alone",
+    "continued_on_trusted_rows",
+    "gold_loss_correction",
+    "relabelled",
+    "confident_learning",
+    "default_without_doubts",
+    "default",
+    "oracle",
+)

@@ -15,7 +15,7 @@ from hf_otw import learn_weights
 from hf_otw.weighting.target import square_root_mass
 
 #: Of the judges that clean labels.
-JUDGE_PENALTIES = (1e-3, 1e-2, 1e-1, 0.3, 1.0, 3.0, 10.0)
+JUDGE_PENALTIES = (1e-2, 1e-1, 0.5, 2.0)
 TINY = 1e-12
 
 

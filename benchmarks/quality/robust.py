@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.quality.head import STEPS, train_heads
-from benchmarks.quality.judge import cross_fitted, joined, plain
+from benchmarks.quality.judge import joined, penalty_of_split, plain
 from benchmarks.quality.method import GroupLoss, Method, Setting, grid
 from benchmarks.quality.prepared import JUDGE_PENALTIES, Prepared, uniform
 from benchmarks.quality.problems import Problem
@@ -136,7 +136,7 @@ class GoldLossCorrection(Method):
 
 def with_channel(problem: Problem, seed: int) -> Prepared:
     """Meta rows behind the training rows, and the mean prediction for the meta rows of each class, `(K, K)`."""
-    penalty = cross_fitted(problem, JUDGE_PENALTIES, seed, with_meta=False).penalty
+    penalty = penalty_of_split(problem, JUDGE_PENALTIES, seed)
     (head,) = train_heads(problem, plain(problem), [penalty], seed=seed)
     answers = head(problem.meta_features).softmax(dim=-1)  # (m, K)
     known = F.one_hot(problem.meta_labels, problem.num_classes).float()
