@@ -98,7 +98,7 @@ METHODS: dict[str, FineTuned] = {
     "focal": FineTuned({"weighting": "uniform", "example_loss": "focal"}),
     "effective_number": FineTuned({"weighting": "effective_number"}),
     "paper": FineTuned({"preset": "paper"}),
-    "closed_form": FineTuned({"weighting": "closed_form"}),
+    "closed_form": FineTuned({"weighting": "closed_form", "target_mass": "class_prior"}),
     "default": FineTuned({}),
     "default_without_doubts": FineTuned(AS_DEFAULT, weigh=without_doubts),
     "oracle": FineTuned(AS_DEFAULT, weigh=oracle),
