@@ -83,7 +83,10 @@ def choice_table(regime: Regime) -> str:
     lines = [
         [
             CHOICE_TITLES[name],
-            *(bold(points(value), value == top) for value, top in zip(values, best, strict=True)),
+            *(
+                bold(points(value), value == top and "oracle" not in name)
+                for value, top in zip(values, best, strict=True)
+            ),
             points(float(np.mean(values))),
         ]
         for name, values in means.items()

@@ -62,6 +62,7 @@ def train_heads(
     row_probabilities: Tensor | None = None,
     start: Sequence[Head] | None = None,
     stops: Sequence[int] | None = None,
+    rate: float = LEARNING_RATE,
 ) -> list[Head]:
     """Adam with a rate that falls to 0 by a cosine. Heads do not know of each other; together they are faster.
 
@@ -73,6 +74,7 @@ def train_heads(
         row_probabilities: `(n,)`, of a row in a batch; every row as likely by default, without replacement.
         start: the heads to start from; 0 by default.
         stops: the step after which each head is taken as it is then; the last by default.
+        rate: learning rate of the first step.
     """
     n, width = problem.features.shape
     generator = torch.Generator().manual_seed(seed)
@@ -80,7 +82,7 @@ def train_heads(
         zero = Head(torch.zeros(problem.num_classes, width), torch.zeros(problem.num_classes))
         start = [zero] * len(penalties)
     weight, bias = (part.requires_grad_() for part in Head.stack(start))
-    optimizer = torch.optim.Adam([weight, bias], lr=LEARNING_RATE, fused=True)
+    optimizer = torch.optim.Adam([weight, bias], lr=rate, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     l2 = torch.tensor(penalties)
     ends = [STEPS] * len(penalties) if stops is None else list(stops)

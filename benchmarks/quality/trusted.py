@@ -10,6 +10,9 @@ from benchmarks.quality.judge import plain
 from benchmarks.quality.method import Method, Setting, grid
 from benchmarks.quality.prepared import Prepared, meta_rows_alone
 
+#: A tenth of that of training: a step of Adam moves every weight by about the rate, whatever the gradient.
+CONTINUED_RATE = 1e-3
+
 
 @dataclass(frozen=True)
 class ContinuedTraining(Method):
@@ -22,4 +25,4 @@ class ContinuedTraining(Method):
         meta = meta_rows_alone(prepared.problem, seed).problem
         penalties = [setting["l2"] for setting in settings]
         stops = [int(setting["more"]) for setting in settings]
-        return train_heads(meta, plain(meta), penalties, seed=seed, start=first, stops=stops)
+        return train_heads(meta, plain(meta), penalties, seed=seed, start=first, stops=stops, rate=CONTINUED_RATE)
