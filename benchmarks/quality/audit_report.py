@@ -18,9 +18,9 @@ def audit_section(audit: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             "## Finding wrong labels",
-            "Low weight as suspicion (`make audit`), of the default the posterior as it is, as `hf-otw audit` takes it. "
-            "Cleanlab scores out-of-fold probabilities of logistic regression in five folds, its strength chosen by "
-            'log-loss on the labels as given; "+ meta": trained on the 10 clean examples a class too, which we are '
+            "Low weight as suspicion (`make audit`), of the default the posterior as it is, as `hf-otw audit` takes "
+            "it. Cleanlab scores out-of-fold probabilities of logistic regression in five folds, its strength chosen "
+            'by log-loss on the labels as given; "+ meta": trained on the 10 clean examples a class too, which we are '
             "given. AUC: of low quality for wrong labels; precision: the share of wrong labels among as many suspects "
             f"as there are errors. Versions: {versions}. Default minus the best cleanlab variant of each cell, mean "
             "over the cells, in points:",

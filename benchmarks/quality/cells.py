@@ -26,9 +26,7 @@ def frozen_cells() -> list[Cell]:
 
 def human_cells() -> list[Cell]:
     """Wrong labels that people made."""
-    news = [
-        Cell("noisy_ag_news", counts=counts, label_noise=NEWS_NOISE, noise_kind="human") for counts in NEWS_COUNTS
-    ]
+    news = [Cell("noisy_ag_news", counts=counts, label_noise=NEWS_NOISE, noise_kind="human") for counts in NEWS_COUNTS]
     photographs = [
         Cell(f"cifar10n_{column}", counts=counts, label_noise=rate, noise_kind="human")
         for column, rate in CIFAR_LABELS.items()

@@ -2,9 +2,10 @@
 
     python -m benchmarks.quality.development          # what is missing in benchmarks/results/quality_development.json
 
-A choice here is how the posterior that a label is right becomes a weight, and how the meta rows are used. The posterior
-of a problem is computed once, and the heads of all choices, each with every penalty, are trained together. The score of
-a choice is that of its best penalty on the held-out rows, whose true labels are known: it favours all choices alike.
+A choice here is how the posterior that a label is right becomes a weight, and how the meta rows are used. The
+posterior of a problem is computed once, and the heads of all choices, each with every penalty, are trained together.
+The score of a choice is that of its best penalty on the held-out rows, whose true labels are known: it favours all
+choices alike.
 """
 
 from __future__ import annotations

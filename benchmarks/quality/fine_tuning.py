@@ -1,13 +1,13 @@
 """Full fine-tuning of MiniLM, every method through the Trainer, for as many steps as the best baseline needs.
 
-    python -m benchmarks.quality.fine_tuning --converge       # how many steps each cell takes, on held-out training rows
+    python -m benchmarks.quality.fine_tuning --converge       # how many steps each cell takes
     python -m benchmarks.quality.fine_tuning                  # what is missing in the results file
     python -m benchmarks.quality.fine_tuning --methods default logit_adjustment --seeds 1
     python -m benchmarks.quality.fine_tuning --development    # variants of the default, on held-out training rows
     python -m benchmarks.quality.fine_tuning --steps 4 --results runs/tuned-smoke.json --cells sst2 --seeds 1
 
-One setting a method: a grid takes a GPU. Meta-learning by second derivatives (learning to reweight, Meta-Weight-Net) is
-not among them: a step takes three to four times as long. Nor is SelfMix, whose mixup is inside the model.
+One setting a method: a grid takes a GPU. Meta-learning by second derivatives (learning to reweight, Meta-Weight-Net)
+is not among them: a step takes three to four times as long. Nor is SelfMix, whose mixup is inside the model.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from benchmarks.quality.convergence import BASELINES, CONVERGENCE_RESULTS, best_scores, enough, ladder, steps_of
 from benchmarks.quality.convergence import REGIME as CONVERGENCE
+from benchmarks.quality.development import DEVELOPMENT_RESULTS, FIRST_SEED, held_out_rows
 from benchmarks.quality.frozen import load
 from benchmarks.quality.human_noise import NEWS_NOISE, noisy_ag_news
 from benchmarks.quality.prepared import cleaned
@@ -44,7 +45,6 @@ from benchmarks.quality.tuned_methods import (
     meta_rows_alone,
     problem_of,
 )
-from benchmarks.quality.development import DEVELOPMENT_RESULTS, FIRST_SEED, held_out_rows
 from hf_otw import OTWeightedTrainer, OTWeightedTrainingArguments
 from recipes.sources import SOURCES, minilm_path
 

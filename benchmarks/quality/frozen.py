@@ -46,7 +46,12 @@ def text_source(name: str) -> Callable[[], Frozen]:
     def build() -> Frozen:
         data = SOURCES[name]()
         train, test = data["train"], data["test"]
-        return Frozen(text_features(list(train["text"])), np.array(train["label"]), text_features(list(test["text"])), np.array(test["label"]))
+        return Frozen(
+            text_features(list(train["text"])),
+            np.array(train["label"]),
+            text_features(list(test["text"])),
+            np.array(test["label"]),
+        )
 
     return build
 

@@ -65,7 +65,8 @@ def as_many_of_each(labels: np.ndarray, count: int, seed: int = 0) -> np.ndarray
 
 
 def noisy_ag_news() -> News:
-    """News texts of four classes, 19.75 % of whose labels people got wrong: `NEWS_TRAIN_ROWS` and `NEWS_TEST_ROWS` of them.
+    """News texts of four classes, `NEWS_NOISE` of whose labels people got wrong: `NEWS_TRAIN_ROWS` and
+    `NEWS_TEST_ROWS` of them.
 
     Raises:
         FileNotFoundError: a file is missing.

@@ -89,7 +89,9 @@ METHODS: dict[str, Method] = {
     "confident_learning": Method(prepare=cleaned, example_loss=adjusted),
     "paper": Paper(),
     "paper_without_transport": Paper(transport=False),
-    "closed_form": as_default(transport(weighting="closed_form", target_points="prototypes", target_mass="class_prior")),
+    "closed_form": as_default(
+        transport(weighting="closed_form", target_points="prototypes", target_mass="class_prior")
+    ),
     "default_without_doubts": as_default(without_doubts),
     "belief_gate": as_default(transport(weighting="clean_posterior", target_mass="square_root")),
     "default": as_default(transport(weighting=Trusting(class_mass=square_root_mass))),

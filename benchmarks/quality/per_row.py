@@ -1,4 +1,4 @@
-"""Which test rows a run got right, in a few bytes, so that a report can tell how much the test set's sampling matters."""
+"""Which test rows a run got right, in a few bytes, so that a report can tell what the test set's sampling does."""
 
 from __future__ import annotations
 

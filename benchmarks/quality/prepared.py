@@ -72,9 +72,7 @@ def with_meta_rows(problem: Problem, seed: int) -> Prepared:
 def meta_rows_alone(problem: Problem, seed: int) -> Prepared:
     """Nothing but the meta examples is trained on."""
     return uniform(
-        problem._replace(
-            features=problem.meta_features, labels=problem.meta_labels, true_labels=problem.meta_labels
-        )
+        problem._replace(features=problem.meta_features, labels=problem.meta_labels, true_labels=problem.meta_labels)
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.quality.audit_report import audit_section
 from benchmarks.quality.compared import KINDS, OURS, Regime, title
+from benchmarks.quality.development import DEVELOPMENT_RESULTS
 from benchmarks.quality.development_report import development_section
 from benchmarks.quality.results import RESULTS, Row
 from benchmarks.quality.statistics import critical_difference, friedman
@@ -32,7 +33,6 @@ from benchmarks.quality.tables import (
     test_rows_text,
 )
 from benchmarks.quality.targets import verdicts
-from benchmarks.quality.development import DEVELOPMENT_RESULTS
 from recipes.readme import fill
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,19 +44,19 @@ DEVELOPMENT_PAGE = ROOT / "docs" / "quality-development.md"
 README = ROOT / "README.md"
 PICTURES = PAGE.with_suffix("")
 
-PROTOCOL = """A linear head on features of a pretrained model that is not trained: MiniLM for texts, EfficientNet-Lite0 \
-at 64 pixels for CIFAR-10 (principal components; the images are JPEG copies, which costs some accuracy), principal \
-components of the pixels for Fashion-MNIST. All methods train for the same steps on the same batches with the same \
-optimizer, and search the same penalties `l2`, by the settings of their own if they have some. Which is used is chosen, \
-for each cell and seed, by balanced accuracy on a fifth of the *training* rows, with the labels that they were given. \
-The test set is looked at once, with that setting. The meta set has 10 clean examples a class, unless the cell says \
-that it was split off the training set with the labels found there."""
+PROTOCOL = """\
+A linear head on features of a pretrained model that is not trained: MiniLM for texts, EfficientNet-Lite0 at 64 \
+pixels for CIFAR-10 (principal components; the images are JPEG copies, which costs accuracy), principal \
+components of the pixels for Fashion-MNIST. All methods train for the same steps on the same batches with the \
+same optimizer, and search the same penalties `l2`, by the settings of their own if they have some. Which is \
+used is chosen, for each cell and seed, by balanced accuracy on a fifth of the *training* rows, with the labels \
+that they were given. The test set is looked at once, with that setting. The meta set has 10 clean examples a \
+class, unless the cell says that it was split off the training set with the labels found there."""
 
-FINE_TUNING = """MiniLM, all of it, through the `Trainer`. **These figures are of 4 epochs, at which plain training has \
-not converged**: on TREC 10:500 cross-entropy has 63 after 4 epochs and 87 after 12 (measured by the audit that asked for \
-this page). What they show is how fast a method learns, not what it is worth in the end. `make bench-fine-tuning` \
-trains every method for the same steps, as many as the best baseline needs to converge; it has not been run to the end \
-yet, as it takes hours."""
+FINE_TUNING = """MiniLM, all of it, through the `Trainer`. **These figures are of 4 epochs, at which plain training \
+has not converged**: on TREC 10:500 cross-entropy has 63 after 4 epochs and 87 after 12. What they show is how fast \
+a method learns, not what it is worth in the end. `make bench-fine-tuning` trains every method for the same steps, as \
+many as the best baseline needs to converge; it has not been run to the end yet, as it takes hours."""
 
 
 def page(quality: dict[str, Any], audit: dict[str, Any] | None, reading: str) -> str:

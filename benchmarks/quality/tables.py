@@ -174,7 +174,8 @@ def subgroup_text(regime: Regime) -> str:
     if not regime.subgroup_cells:
         return ""
     table = difference_table(regime, regime.subgroup_cells, "worst_group")
-    return f"Recall of the worst *hidden subgroup*, where classes were merged and the tail is one of subgroups:\n\n{table}"
+    told = "Recall of the worst *hidden subgroup*, where classes were merged and the tail is one of subgroups:"
+    return f"{told}\n\n{table}"
 
 
 def behind_table(regime: Regime) -> str:

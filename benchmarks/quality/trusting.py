@@ -19,9 +19,7 @@ class Trusting(CleanPosterior):
     def forward(self, index: Tensor, source: Measure, target: Measure, cost: Cost | None = None) -> Weights:
         """Shape as in `WeightModel.forward`; `cost` is not used."""
         num_classes = int(target.labels.max()) + 1
-        trust, _ = with_least_share(
-            trust_of(1 - self._doubt(source, target, num_classes)), source.labels, num_classes
-        )
+        trust, _ = with_least_share(trust_of(1 - self._doubt(source, target, num_classes)), source.labels, num_classes)
         totals = class_totals(trust, source.labels, num_classes)  # (K,)
         scale = self.class_mass(totals) / totals.clamp_min(torch.finfo(totals.dtype).tiny)
         return exact(mean_one(trust * scale[source.labels]).to(source.mass))
