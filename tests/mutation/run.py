@@ -47,11 +47,12 @@ class Group(NamedTuple):
 GROUPS = (
     Group(
         "mathematics",
-        ("hf_otw/transport/*.py", "hf_otw/weighting/base.py", "hf_otw/weighting/models/*.py", "hf_otw/losses.py"),
+        ("hf_otw/transport/*.py", "hf_otw/weighting/models/*.py", "hf_otw/losses.py")
+        + tuple(f"hf_otw/weighting/{name}.py" for name in ("base", "statistics", "target")),
         (),
         ("costs", "transport", "transport_edges", "shards", "weighting", "weighting_learned", "clean_posterior")
         + ("class_scores", "noise_model", "weighting_details", "learn", "objectives", "losses", "target")
-        + ("task_labels", "scaling"),
+        + ("task_labels", "scaling", "transport_kernel"),
     ),
     Group(
         "training",
