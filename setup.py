@@ -22,8 +22,8 @@ INSTALL_REQUIRES = [
     "torch>=2.6",
     # The seams of the Trainer that hf_otw overrides are tested from 5.19 on; a new major may move them.
     "transformers>=5.19,<6",
-    # transformers asks for 1.1, yet its Trainer passes an argument (`keep_torch_compile`) that came with 1.3.
-    "accelerate>=1.3.0",
+    # From 1.3 to 1.6 a resumed run is not equal to one that was not interrupted.
+    "accelerate>=1.7.0",
     # Older versions do not accept the huggingface_hub that transformers 5.19 requires.
     "datasets>=4.4.0",
     # The minimum of `datasets` 4.4.

@@ -42,6 +42,9 @@ def counts_table(found: dict[str, Any]) -> str:
     if counts := found.get("mutation"):
         what = "deliberate mistakes in the mathematics, one at a time: noticed by the tests"
         rows.append((what, counts["total"], counts["killed"], "mutation"))
+    if counts := found.get("hostile_recipes"):
+        what = "hostile recipes, from the Hub or a folder: refused with a reason, or without harm"
+        rows.append((what, counts["tried"], counts["refused"] + counts["harmless"], "hostile"))
     for name, counts in found.get("conformance", {}).get("runs", {}).items():
         ran = counts["passed"] + counts["failed"]
         what = f'tests of transformers\' own suite, `weighting="{name}"`: as with the stock Trainer'

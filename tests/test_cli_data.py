@@ -18,7 +18,7 @@ from transformers import ViTConfig, ViTImageProcessor, ViTModel
 from hf_otw.audit.findings import Finding, write_csv
 from tests.command_line import Done, hf_otw
 from tests.test_audit import blobs, with_errors
-from tests.test_cli_train import COLUMNS, QUICK, here  # noqa: F401
+from tests.test_cli_train import COLUMNS, QUICK, QUICK_PLAIN, here  # noqa: F401
 from tests.test_cli_train import write_csv as write_moods
 from tests.test_report import CHROMIUM, Page, browse
 
@@ -193,7 +193,7 @@ def test_a_text_is_no_formula(tmp_path: Path) -> None:
 
 def test_the_report_of_a_run(here: Path, capsys) -> None:  # noqa: F811
     """Kills: numbers of another run, a lost class, a report of what has no weights."""
-    ok(hf_otw(capsys, "train", "digits-plain", *QUICK))
+    ok(hf_otw(capsys, "train", "digits-plain", *QUICK_PLAIN))
     ok(hf_otw(capsys, "train", "digits", *QUICK))
     ok(hf_otw(capsys, "report", "runs/digits", "--baseline", "runs/digits-plain", "--title", "My digits"))
     page = Page((here / "runs/digits/report.html").read_text(encoding="utf-8"))

@@ -182,7 +182,7 @@ def small(name: str, checkpoints: dict[str, Path], *more: str) -> list[str]:
     recipe = load_recipe(PATHS[name])
     packaged = recipe.source.packaged or name.split("/")[0]
     steps = [text for text in STEPS if packaged not in UNLABELLED or not text.startswith("data.")]
-    if name.rpartition("/")[2] in ("plain", "class_balanced"):  # they have neither a warm-up nor a meta set
+    if name.endswith(("/plain", "/class_balanced")):  # they have neither a warm-up nor a meta set
         steps = [text for text in steps if not text.startswith(("arguments.weight_", "arguments.meta_"))]
     chosen = [*steps, f"source.packaged={packaged}", *TINY.get(recipe.model.name, [])]
     if "minilm" in recipe.model.name or recipe.model.name in ("dual_encoder", "tiny_llama"):

@@ -12,6 +12,7 @@ FOUND = {
     "conformance": {"runs": {"none": {"passed": 8, "failed": 2, "skipped": 5, "failed_beside_stock": 1}}},
     "properties": {"cases": 1200, "failures": 3},
     "mutation": {"total": 90, "killed": 80},
+    "hostile_recipes": {"tried": 70, "refused": 60, "harmless": 5},
 }
 
 
@@ -27,6 +28,7 @@ def test_counts_that_held_and_did_not() -> None:
     assert "| 10 | 9 |" in shown
     assert "| 1,200 | 1,197 |" in shown
     assert "| 90 | 80 |" in shown
+    assert "| 70 | 65 |" in shown
 
 
 def test_a_record_leaves_the_others_alone(tmp_path: Path) -> None:

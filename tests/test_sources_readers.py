@@ -113,7 +113,9 @@ def test_points_of_a_black_image():
 SQUARE = "4 2 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n3 0 1 2\n3 0 2 3\n"
 
 
-@pytest.mark.parametrize("text", [f"OFF\n{SQUARE}", f"OFF{SQUARE}", f"OFF # made up\n\n{SQUARE}"])
+@pytest.mark.parametrize(
+    "text", [f"OFF\n{SQUARE}", f"OFF{SQUARE}", f"OFF # made up\n\n{SQUARE}", f"OFF{SQUARE}".replace("\n", " \r\n")]
+)
 def test_read_off(tmp_path, text):
     (tmp_path / "a.off").write_text(text)
     mesh = read_off(tmp_path / "a.off")

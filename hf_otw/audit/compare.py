@@ -102,7 +102,8 @@ class Comparison(NamedTuple):
         gain, half = self.difference(best)
         interval = f"{100 * gain:+.1f} points of {metric} over {PLAIN}, 95 % interval {100 * (gain - half):+.1f} to {100 * (gain + half):+.1f}"  # noqa: E501
         if gain - half <= 0:
-            return f"No clear winner: {best} is ahead by {interval}, which includes 0. Stay with {PLAIN}, or get rows."
+            undecided = f"No clear winner: {best} is ahead by {interval}, which includes 0."
+            return f"{undecided} Stay with {PLAIN}, or collect more rows."
         rivals = [name for name in self.scores if name not in (best, PLAIN)]
         rivals = [name for name in rivals if self.difference(best, name)[0] <= self.difference(best, name)[1]]
         also = f" {' and '.join(rivals)} cannot be told from it." if rivals else ""

@@ -56,10 +56,12 @@ def text_features(
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    from hf_otw.recipe.pretrained import load_pretrained
+
+    tokenizer = load_pretrained(AutoTokenizer, model)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    network = AutoModel.from_pretrained(model).to(device()).eval()
+    network = load_pretrained(AutoModel, model).to(device()).eval()
     found = []
     with torch.inference_mode():
         for start in track(range(0, len(texts), batch_size)):
@@ -77,8 +79,10 @@ def image_features(images: Sequence[Any], model: str, *, batch_size: int = 32, t
     import torch
     from transformers import AutoImageProcessor, AutoModel
 
-    processor = AutoImageProcessor.from_pretrained(model)
-    network = AutoModel.from_pretrained(model).to(device()).eval()
+    from hf_otw.recipe.pretrained import load_pretrained
+
+    processor = load_pretrained(AutoImageProcessor, model)
+    network = load_pretrained(AutoModel, model).to(device()).eval()
     found = []
     with torch.inference_mode():
         for start in track(range(0, len(images), batch_size)):

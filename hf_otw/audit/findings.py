@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,8 +11,25 @@ from hf_otw.audit.judge import Verdicts
 from hf_otw.audit.labelled import Labelled
 
 PREVIEW = 60  # characters of a text in a table
-#: A cell that begins so is a formula to spreadsheet programs.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: A cell that begins so, after white space and what is not seen, is a formula to spreadsheet programs. The full-width
+#: forms of the signs are taken for them where the program reads them so.
+FORMULA = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\uff1d",
+    "\uff0b",
+    "\uff0d",
+    "\uff20",
+    "\u2212",
+    "\ufe62",
+    "\ufe63",
+    "\ufe66",
+    "\ufe6b",
+)
+#: Characters that some programs drop or trim before they look at a cell.
+UNSEEN = re.compile(r"[\s\x00-\x20\x7f-\xa0\xad\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]*")
 
 
 class Finding(NamedTuple):
@@ -72,5 +90,9 @@ def write_csv(path: Path, found: list[Finding]) -> None:
 
 
 def safe(text: str) -> str:
-    """The text as a cell that is shown and not run."""
-    return f"'{text}" if text.startswith(FORMULA) else text
+    """The text as a cell that is shown and not run.
+
+    A tab or carriage return at the beginning is guarded in any case: it moves what follows into a cell of its own.
+    """
+    first = text[UNSEEN.match(text).end() :]  # type: ignore[union-attr]
+    return f"'{text}" if first.startswith(FORMULA) or text.startswith(("\t", "\r", "\n")) else text

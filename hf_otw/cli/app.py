@@ -6,6 +6,7 @@ import typer
 
 from hf_otw._version import __version__
 from hf_otw.cli import audit, compare, doctor, recipes, report, train, weights
+from hf_otw.cli.terminal import tell
 
 app = typer.Typer(
     name="hf-otw",
@@ -21,7 +22,7 @@ app = typer.Typer(
 def show_version(wanted: bool) -> None:
     """Print the version and stop."""
     if wanted:
-        typer.echo(f"hf-otw {__version__}")
+        tell(f"hf-otw {__version__}")
         raise typer.Exit
 
 

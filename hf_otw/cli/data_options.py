@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hf_otw.cli.terminal import tell
+
 if TYPE_CHECKING:
     from hf_otw.audit.labelled import Labelled
 
@@ -58,4 +60,4 @@ def remark(labelled: Labelled) -> None:
     """Say what the features were made of, where better ones can be had."""
     if labelled.kind == "text" and labelled.model == "tfidf":
         hint = "--model sentence-transformers/all-MiniLM-L6-v2 sees meaning as well"
-        typer.echo(f"Features: words of the column {labelled.column!r} (tfidf); {hint}.", err=True)
+        tell(f"Features: words of the column {labelled.column!r} (tfidf); {hint}.", err=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -28,7 +30,7 @@ EPILOG = (
 TOP = ("seed", "shows", "license")
 OWN = (
     *("output-dir", "seeds", "source", "select", "dry-run", "launch", "processes", "baseline", "push", "private"),
-    *("push-weights", "revision", "catalogue"),
+    *("push-weights", "revision", "catalogue", "resume-from-checkpoint"),
 )
 
 
@@ -54,29 +56,67 @@ def train(
     catalogue: Annotated[
         str | None, typer.Option(help="Module with more sources and models, such as recipes.catalogue.")
     ] = None,  # fmt: skip # noqa: E501
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            *("--resume-from-checkpoint", "--resume_from_checkpoint"),
+            help="Folder model/checkpoint-N of a run that was broken off: go on from there.",
+        ),
+    ] = None,
 ) -> None:
     """Train a recipe.
 
     CONFIG comes first. Every key of the recipe can be set after it: --data.label_noise 0.2, or, for training
     arguments, by the name alone: --max_steps 100 --weighting closed_form. The command line wins over the file.
+    A recipe from the Hub may say how to learn, and nothing else; --dry-run connects to nothing.
     """
     if launch is not None:
         from hf_otw.cli.launch import run_launched
 
         raise typer.Exit(run_launched(launch, processes, context.obj))
+    check_options(processes, push, output_dir, resume, seeds)
+    changes = overrides(context.args)
+    if dry_run:
+        from hf_otw.cli.offline import without_network
+
+        with without_network():
+            found = find_recipe(config, revision)
+            return show_plan(found, read(found, changes), source, select, catalogue)
+    found = find_recipe(config, revision)
+    recipe = read(found, changes)
+    if found.stranger is not None:
+        from hf_otw.recipe.hub import check_public
+
+        check_public(found.path, found.stranger, changes)
+    if push is not None:
+        from hf_otw.recipe.hub import check_push
+
+        check_push(push)
+    job = prepared(found, recipe, output_dir, source, select, catalogue)
+    return finish(job, found.name, seeds, baseline, push, private, push_weights, resume)
+
+
+def check_options(
+    processes: int | None, push: str | None, output_dir: Path | None, resume: Path | None, seeds: int
+) -> None:
+    """Refuse before anything is loaded.
+
+    Raises:
+        typer.BadParameter: an option that does not fit the others, or names what cannot be used.
+    """
     if processes is not None:
         raise typer.BadParameter("Expected --launch with --processes, such as --launch ddp.")
     if push is not None:
         check_repo(push)
     if output_dir is not None and output_dir.exists() and not output_dir.is_dir():
         raise typer.BadParameter(f"Expected a folder for --output-dir, got the file {output_dir}. Name another.")
-    changes = overrides(context.args)
-    found = find_recipe(config, revision)
-    recipe = read(found, changes)
-    if dry_run:
-        return show_plan(found, recipe, source, select, catalogue)
-    job = prepared(found, recipe, output_dir, source, select, catalogue)
-    return finish(job, found.name, seeds, baseline, push, private, push_weights)
+    if resume is not None and seeds > 1:
+        raise typer.BadParameter("Expected --resume-from-checkpoint with one seed, as a checkpoint is of one.")
+    if resume is not None and not (resume / "trainer_state.json").is_file():
+        raise typer.BadParameter(
+            f"Expected a folder with trainer_state.json for --resume-from-checkpoint, got {str(resume)!r}. "
+            "Checkpoints lie in RUN/model where the run has --save_strategy steps."
+        )
 
 
 def overrides(tokens: Sequence[str]) -> list[str]:
@@ -117,7 +157,7 @@ def read(found: Found, changes: Sequence[str]) -> Recipe:
     given = [change.partition("=")[0] for change in changes]
     unknown = [name.removeprefix("arguments.") for name in given if name.startswith("arguments.")]
     check_keys(unknown, [*names, *OWN], "the options")
-    return load_recipe(found.path, changes)
+    return load_recipe(found.path, changes, stranger=found.stranger)
 
 
 def prepared(
@@ -152,14 +192,16 @@ def finish(
     push: str | None,
     private: bool | None,
     push_weights: bool,
+    resume: Path | None,
 ) -> None:
     """Train, write, publish, print."""
     from hf_otw.cli.tables import metric_table, say
     from hf_otw.recipe.publish import save_run
     from hf_otw.recipe.run import collect, train_all
+    from hf_otw.recipe.run_report import read_run
 
-    plain = read_results(baseline) if baseline else None
-    trainer, runs = train_all(job, seeds)
+    plain = read_run(baseline) if baseline else None
+    trainer, runs = train_all(job, seeds, resume)
     results = collect(job, name, runs)
     save_run(job, trainer, results, repo=push, plain=plain)
     if not runs[0].is_main:
@@ -178,28 +220,21 @@ def check_repo(repo: str) -> None:
         raise typer.BadParameter(f"Expected --push user/name, got {repo!r}.")
 
 
-def read_results(run: Path) -> dict[str, Any]:
-    """The metrics of a run."""
-    import json
-
-    path = run / "metrics.json" if run.is_dir() else run
-    if not path.is_file():
-        raise ValueError(f"Expected the folder of a run with metrics.json, found none in {run}. Run `hf-otw train`.")
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def show_plan(found: Found, recipe: Recipe, source: str | None, select: bool, catalogue: str | None) -> None:
-    """Print what the run would do."""
+    """Print the recipe, then what its run would do, which takes its data and model."""
     from hf_otw.cli.tables import plan_tables, say
     from hf_otw.recipe.plan import plan_of
     from hf_otw.recipe.publish import recipe_text
     from hf_otw.recipe.run import build_trainer
 
+    if os.environ.get("RANK", "0") == "0":
+        say(recipe_text(recipe))
+    # Some trackers look for their server as soon as there is a trainer.
+    silent = replace(recipe, arguments={**recipe.arguments, "report_to": "none"})
     with TemporaryDirectory() as folder:  # the Trainer makes its folder at once
-        job = prepared(found, recipe, Path(folder), source, select, catalogue, quiet=True)
+        job = prepared(found, silent, Path(folder), source, select, catalogue, quiet=True)
         trainer = build_trainer(job, recipe.seed)
         plan = plan_of(job, trainer)
     if trainer.is_world_process_zero():
-        say(recipe_text(recipe), plain=True)
         for table in plan_tables(plan):
             say(table)

@@ -58,6 +58,6 @@ def linear_axis(low: float, high: float) -> Axis:
 
 
 def recall_axis(values: np.ndarray) -> Axis:
-    """Return an axis for recalls up to 1, from 0 or, where all are high, from just below the lowest."""
+    """Return an axis for recalls: from 0 or, where all are high, from just below the lowest, to 1. NaN is ignored."""
     low = float(np.nanmin(np.append(values, 1.0)))
     return linear_axis(0.0 if low < 0.5 else math.floor(10 * low - 0.5) / 10, 1.0)

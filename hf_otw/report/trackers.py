@@ -1,4 +1,4 @@
-"""How a figure gets to the tracker that the trainer reports to: one function a callback of transformers."""
+"""Send figures to the trackers that the trainer reports to: one function per callback of transformers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ TRACKERS: dict[type[TrainerCallback], Send] = {
 
 
 def sender_of(callback: TrainerCallback) -> Send | None:
-    """How this callback's tracker is sent a figure, or None; a subclass is sent it as its parent is."""
+    """Return the function that sends a figure to this callback's tracker, or None; a subclass uses its parent's."""
     return next((send for kind, send in TRACKERS.items() if isinstance(callback, kind)), None)
 
 

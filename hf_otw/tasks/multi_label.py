@@ -20,6 +20,7 @@ class MultiLabel(Task):
 
     name = "multi_label"
     losses = ("binary_cross_entropy",)
+    labels_per_row = True
 
     def fit(self, dataset: Any, source: LabelSource) -> LabelReader:
         """Find which label of each example is the rarest; those without a label are a class of their own."""

@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from hf_otw.recipe.base import Facts
+from hf_otw.recipe.pretrained import load_pretrained
 from hf_otw.recipe.text import class_config, with_lora
 
 LORA_LAYERS = ("q_proj", "v_proj")  # of the attention
@@ -29,7 +30,7 @@ def checkpoint_or_smollm2(checkpoint: str | None) -> str:
 
 def tokenizer(*, checkpoint: str | None = None, max_tokens: int = 48) -> PreTrainedTokenizerBase:
     """The tokenizer of the checkpoint, with a padding token; texts are cut after `max_tokens`."""
-    made = AutoTokenizer.from_pretrained(checkpoint_or_smollm2(checkpoint))
+    made = load_pretrained(AutoTokenizer, checkpoint_or_smollm2(checkpoint))
     made.model_max_length = max_tokens
     made.padding_side = "right"
     if made.pad_token is None:
@@ -39,16 +40,20 @@ def tokenizer(*, checkpoint: str | None = None, max_tokens: int = 48) -> PreTrai
 
 def lora_classifier(facts: Facts, processor: Any, *, checkpoint: str | None = None, rank: int = 8) -> nn.Module:
     """One class a text, from its last token; the head is trained in full."""
-    model = AutoModelForSequenceClassification.from_pretrained(
-        checkpoint_or_smollm2(checkpoint), pad_token_id=processor.pad_token_id, dtype="float32", **class_config(facts)
+    model = load_pretrained(
+        AutoModelForSequenceClassification,
+        checkpoint_or_smollm2(checkpoint),
+        pad_token_id=processor.pad_token_id,
+        dtype="float32",
+        **class_config(facts),
     )
     return with_lora(model, "SEQ_CLS", rank, LORA_LAYERS)
 
 
 def lora_language_model(facts: Facts, processor: Any, *, checkpoint: str | None = None, rank: int = 8) -> nn.Module:
     """Predicts the next token."""
-    model = AutoModelForCausalLM.from_pretrained(
-        checkpoint_or_smollm2(checkpoint), pad_token_id=processor.pad_token_id, dtype="float32"
+    model = load_pretrained(
+        AutoModelForCausalLM, checkpoint_or_smollm2(checkpoint), pad_token_id=processor.pad_token_id, dtype="float32"
     )
     return with_lora(model, "CAUSAL_LM", rank, LORA_LAYERS)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, VisionTextDualEncoderModel, ViTModel
 
 from hf_otw.recipe.base import Facts
+from hf_otw.recipe.pretrained import load_pretrained
 from recipes.catalogue.models.outputs import classified
 from recipes.catalogue.models.text import checkpoint_or_minilm
 from recipes.catalogue.models.vision import vit_config
@@ -59,7 +60,7 @@ def dual_encoder(
 ) -> nn.Module:
     """Pretrained text tower, vision transformer from scratch."""
     vision = ViTModel(vit_config(facts, hidden_size=hidden_size, layers=layers, heads=heads, patch_size=patch_size))
-    words = AutoModel.from_pretrained(checkpoint_or_minilm(checkpoint))
+    words = load_pretrained(AutoModel, checkpoint_or_minilm(checkpoint))
     config = VisionTextDualEncoderModel.config_class.from_vision_text_configs(
         vision.config, words.config, projection_dim=projection_dim
     )

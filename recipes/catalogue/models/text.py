@@ -13,6 +13,7 @@ from transformers import (
 )
 
 from hf_otw.recipe.base import Facts
+from hf_otw.recipe.pretrained import load_pretrained
 from hf_otw.recipe.text import class_config
 
 
@@ -25,7 +26,7 @@ def checkpoint_or_minilm(checkpoint: str | None) -> str:
 
 def tokenizer(*, checkpoint: str | None = None, max_tokens: int = 32) -> PreTrainedTokenizerBase:
     """The tokenizer of the checkpoint; texts are cut after `max_tokens`."""
-    made = AutoTokenizer.from_pretrained(checkpoint_or_minilm(checkpoint))
+    made = load_pretrained(AutoTokenizer, checkpoint_or_minilm(checkpoint))
     made.model_max_length = max_tokens
     return made
 
@@ -33,16 +34,16 @@ def tokenizer(*, checkpoint: str | None = None, max_tokens: int = 32) -> PreTrai
 def classifier(facts: Facts, processor: Any, *, checkpoint: str | None = None) -> nn.Module:
     """One class a text."""
     path = checkpoint_or_minilm(checkpoint)
-    return AutoModelForSequenceClassification.from_pretrained(path, **class_config(facts))
+    return load_pretrained(AutoModelForSequenceClassification, path, **class_config(facts))
 
 
 def keyword_classifier(facts: Facts, processor: Any, *, checkpoint: str | None = None) -> nn.Module:
     """Several keywords a text."""
     path, problem = checkpoint_or_minilm(checkpoint), "multi_label_classification"
-    return AutoModelForSequenceClassification.from_pretrained(path, problem_type=problem, **class_config(facts))
+    return load_pretrained(AutoModelForSequenceClassification, path, problem_type=problem, **class_config(facts))
 
 
 def token_classifier(facts: Facts, processor: Any, *, checkpoint: str | None = None) -> nn.Module:
     """One class a token."""
     path = checkpoint_or_minilm(checkpoint)
-    return AutoModelForTokenClassification.from_pretrained(path, **class_config(facts))
+    return load_pretrained(AutoModelForTokenClassification, path, **class_config(facts))
