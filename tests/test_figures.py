@@ -106,15 +106,15 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.M
         figures.class_totals(["a"], [1], [1.0])
 
 
-def trainer_on_digits(tmp_path: Path, *more: str) -> object:
+def trainer_on_digits(tmp_path: Path, *more: str, recipe: str = "digits-noise") -> object:
     from hf_otw.recipe.built_in import catalogue_for
     from hf_otw.recipe.find import library
     from hf_otw.recipe.reading import load_recipe
     from hf_otw.recipe.run import build_trainer, prepare
 
     changes = ["arguments.num_train_epochs=3", "arguments.use_cpu=true", "data.max_train=200", *more]
-    recipe = load_recipe(library()["digits-noise"], changes)
-    return build_trainer(prepare(recipe, tmp_path, catalogue_for()), 0)
+    found = load_recipe(library()[recipe], changes)
+    return build_trainer(prepare(found, tmp_path, catalogue_for()), 0)
 
 
 def test_figures_are_drawn_while_weights_are_learned(tmp_path: Path) -> None:
@@ -147,6 +147,6 @@ def test_figures_reach_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_trainer_without_weights_is_refused(tmp_path: Path) -> None:
-    trainer = trainer_on_digits(tmp_path, "arguments.weighting='none'")
+    trainer = trainer_on_digits(tmp_path, recipe="digits-plain")
     with pytest.raises(ValueError, match="Leave the callback out"):
         FigureCallback(trainer)

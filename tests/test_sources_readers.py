@@ -301,9 +301,7 @@ def test_frequent_keywords_take_one_of_those_that_always_come_together():
 
 def test_emoji_that_were_not_fetched(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_OTW_DATA_CACHE", str(tmp_path))
-    with pytest.raises(
-        FileNotFoundError, match=r"emoji-datasource-google@16\.0\.0, found none.*recipes\.fetch emoji`"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"emoji-datasource-google@16\.0\.0, found none.*tools\.fetch emoji`"):
         emoji()
 
 

@@ -14,14 +14,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from recipes.config import ROOT
-
 from benchmarks.paper.job import Job, Row, read_result, write_json
 from benchmarks.paper.parts import queue
 from benchmarks.paper.recipe_runs import RECIPES
+from tools.table import RESULTS as RECIPE_RESULTS
 
 RESULTS = Path(__file__).parents[1] / "results" / "paper.json"
-RECIPE_RESULTS = ROOT / "results"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
