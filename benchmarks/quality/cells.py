@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from recipes.imbalance import long_tail_counts
-
 from benchmarks.quality.human_noise import CIFAR_LABELS, NEWS_NOISE
 from benchmarks.quality.problems import Cell
+from hf_otw.recipe.imbalance import long_tail_counts
 
 #: 1000 * 50 ** (-rank / 5): TREC's types with the rarest of them the rarest here.
 TREC_TAIL = (457, 1000, 20, 209, 44, 96)

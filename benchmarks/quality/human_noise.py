@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.parquet as parquet
 from PIL import Image
-from recipes.sources.files import user_file
-from recipes.sources.rows import first_copies
+
+from recipes.catalogue.sources.files import user_file
+from recipes.catalogue.sources.rows import first_copies
 
 #: Rows that are read of the larger splits, as many of each class: encoding takes most of the time of a first run.
 NEWS_TRAIN_ROWS, NEWS_TEST_ROWS = 6000, 2000

