@@ -17,7 +17,7 @@ FAST   := not slow and not distributed and not browser and not packages
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv data demo recipes test test-fast conformance faults hostile mutation picture docs lint typecheck format clean
-.PHONY: test-trackers bench-quality bench-fine-tuning bench-quality-development bench-quality-smoke audit
+.PHONY: test-trackers bench-quality bench-fine-tuning bench-quality-cost bench-quality-smoke audit
 .PHONY: quality-report paper paper-report
 
 help:  ## List the targets
@@ -54,7 +54,7 @@ data/.stamp: .venv/.stamp requirements-recipes.txt tools/fetch.py
 
 # The demo and the tests use packaged data only: a look at the hub would be a mistake, and is an error.
 # Tokenizers that have their own threads warn when a data loader forks.
-QUALITY := bench-quality bench-fine-tuning bench-quality-development bench-quality-smoke audit paper
+QUALITY := bench-quality bench-fine-tuning bench-quality-cost bench-quality-smoke audit paper
 demo recipes test test-fast test-trackers $(QUALITY): export HF_HUB_OFFLINE := 1
 demo recipes test test-fast test-trackers $(QUALITY): export TOKENIZERS_PARALLELISM := false
 # One thread a test process: as many processes as cores already run.
@@ -103,11 +103,15 @@ bench-quality: data/.stamp  ## Compare learning quality with all that one would 
 	@$(PYTHON) -m benchmarks.quality.run $(ARGS)
 
 bench-fine-tuning: data/.stamp  ## The same in full fine-tuning of MiniLM, hours on a CPU (ARGS=)
-	@$(PYTHON) -m benchmarks.quality.fine_tuning --converge $(ARGS)
 	@$(PYTHON) -m benchmarks.quality.fine_tuning $(ARGS)
 
-bench-quality-development: data/.stamp  ## Compare choices of the default on held-out training rows (ARGS=)
-	@$(PYTHON) -m benchmarks.quality.development $(ARGS)
+# Times compare only between runs that follow each other on a machine that does nothing else.
+COST := --seeds 1 --processes 1 --results benchmarks/results/quality_cost.json
+bench-quality-cost: data/.stamp  ## Time every method of the comparison, one after the other
+	@rm -f benchmarks/results/quality_cost.json
+	@$(PYTHON) -m benchmarks.quality.run --cells trec/if0/uniform0.4 $(COST)
+	@$(PYTHON) -m benchmarks.quality.run --cells reuters_r8/if0/uniform0.4 $(COST)
+	@$(PYTHON) -m benchmarks.quality.fine_tuning --cells sst2/50-500 $(COST)
 
 bench-quality-smoke: .venv/.stamp  ## Every method on three small cells, in three minutes, to runs/quality-smoke.json
 	@$(PYTHON) -m benchmarks.quality.run --smoke --results runs/quality-smoke.json
@@ -125,7 +129,7 @@ paper-report: .venv/.stamp  ## Take the results of `make paper` that there are, 
 	@$(PYTHON) -m benchmarks.paper.harvest
 	@$(PYTHON) -m benchmarks.paper.page
 
-quality-report: .venv/.stamp  ## Write docs/quality.md, docs/quality-development.md and the picture from the results
+quality-report: .venv/.stamp  ## Write docs/quality.md and its pictures from the results files
 	@$(PYTHON) -m benchmarks.quality.report
 
 # The README's picture, from the report of `make demo`.
