@@ -17,9 +17,9 @@ from hf_otw.audit.heads import fit_head, predict
 from hf_otw.audit.judge import judge
 from hf_otw.audit.labelled import load_labelled
 from hf_otw.audit.weigh import weigh
-from hf_otw.data.words import with_classes
 from hf_otw.data.files import load_rows, renamed
 from hf_otw.data.frame import frame_of
+from hf_otw.data.words import with_classes
 
 torch.set_num_threads(1)
 
