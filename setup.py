@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent
 
 def read_version() -> str:
     """Read `__version__` from the package without importing it: an import would need torch at build time."""
-    init = ROOT / "hf_otw" / "__init__.py"
+    init = ROOT / "hf_otw" / "_version.py"
     match = re.search(r'^__version__ = "([^"]+)"$', init.read_text(encoding="utf-8"), flags=re.MULTILINE)
     if match is None:
         raise RuntimeError(f'Expected a line like `__version__ = "0.1.0"` in {init}, found none. Please restore it.')

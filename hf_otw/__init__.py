@@ -9,29 +9,39 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from hf_otw._version import __version__
+
 if TYPE_CHECKING:
     from hf_otw.checkpoint import last_complete_checkpoint
     from hf_otw.config.args import OTWeightedTrainingArguments
     from hf_otw.learn import learn_weights
+    from hf_otw.metrics import make_compute_metrics
+    from hf_otw.report.callback import FigureCallback
     from hf_otw.trainer import OTWeightedTrainer
+    from hf_otw.weighting.base import WeightModel
     from hf_otw.weighting.statistics import WeightsResult
 
-__version__ = "0.1.0"
-
 _LAZY = {
+    "FigureCallback": "hf_otw.report.callback",
     "OTWeightedTrainer": "hf_otw.trainer",
     "OTWeightedTrainingArguments": "hf_otw.config.args",
-    "WeightsResult": "hf_otw.learn",
-    "learn_weights": "hf_otw.learn",
+    "WeightModel": "hf_otw.weighting.base",
+    "WeightsResult": "hf_otw.weighting.statistics",
     "last_complete_checkpoint": "hf_otw.checkpoint",
+    "learn_weights": "hf_otw.learn",
+    "make_compute_metrics": "hf_otw.metrics",
 }
 
 __all__ = [
+    "FigureCallback",
     "OTWeightedTrainer",
     "OTWeightedTrainingArguments",
+    "WeightModel",
     "WeightsResult",
+    "__version__",
     "last_complete_checkpoint",
     "learn_weights",
+    "make_compute_metrics",
 ]
 
 
@@ -39,3 +49,7 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

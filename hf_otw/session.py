@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,10 +12,14 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from hf_otw._utils import required
+from hf_otw.config.build import build_class_mass, build_cost, build_target
+from hf_otw.config.settings import Settings
 from hf_otw.data.training import TrainingData
 from hf_otw.features.encoder import Encoder
 from hf_otw.features.memory import FeatureMemory
-from hf_otw.weighting.reweighter import Reweighter
+from hf_otw.types import Cost, Shard
+from hf_otw.weighting.base import WeightModel
+from hf_otw.weighting.reweighter import Reweighter, Schedule
 
 #: Batches of features that are exchanged at once when the memory is filled.
 CHUNK_BATCHES = 16
@@ -160,6 +164,68 @@ class WeightingSession:
         real = index >= 0
         start = int(real[: rank * (len(index) // self.accelerator.num_processes)].sum())
         return index[real], features[real], slice(start, start + own)
+
+
+def build_reweighter(
+    settings: Settings,
+    data: TrainingData,
+    device: torch.device,
+    *,
+    weight_model: WeightModel,
+    cost: Cost | None,
+    feature_widths: Sequence[int],
+    dtype: torch.dtype,
+    shard: Shard | None,
+    max_steps: int,
+    epoch_steps: int,
+) -> Reweighter:
+    """Return the algorithm for a training run.
+
+    Args:
+        settings: the options.
+        data: labels, and the rows that are trained on.
+        device: where weights and feature memory live.
+        weight_model: rows in, weights out.
+        cost: the user's own, or None.
+        feature_widths: of the feature blocks, one per module that features come from.
+        dtype: of features and weights.
+        shard: the training rows of this process, or None for one process.
+        max_steps, epoch_steps: optimizer steps of the run, and of an epoch.
+    """
+    return Reweighter(
+        weight_model,
+        cost or build_cost(settings.cost, settings.cost_kwargs, data.num_classes, feature_widths),
+        labels=data.labels.to(device),
+        label_vectors=None if data.label_vectors is None else data.label_vectors.to(device),
+        rows=data.train_units.to(device),
+        num_classes=data.num_classes,
+        class_mass=build_class_mass(settings.target_mass),
+        make_target=build_target(settings.target_points),
+        schedule=build_schedule(settings, max_steps, epoch_steps),
+        feature_dim=sum(feature_widths),
+        per_batch=settings.weight_scope == "batch",
+        standardize=settings.standardize_features,
+        dtype=dtype,
+        shard=shard,
+        divide_memory=settings.feature_memory != "replicated",
+        map_memory=settings.feature_memory == "mapped",
+        encode_at_solve=settings.encode_at_solve,
+    )
+
+
+def build_schedule(settings: Settings, max_steps: int, epoch_steps: int) -> Schedule:
+    """Return when to solve, in optimizer steps.
+
+    The default warm-up is an epoch, which shows every example once and so fills the memory, but at most half of the
+    training: in a short run the weights need the second half.
+    """
+    warmup = settings.weight_warmup
+    if warmup is None:
+        warmup_steps = min(epoch_steps, max_steps // 2)
+    else:
+        warmup_steps = round(warmup if warmup >= 1 else warmup * max_steps)
+    refresh = settings.weight_refresh_steps
+    return Schedule(warmup_steps, epoch_steps if refresh is None else refresh)
 
 
 def check_units(expected: int, found: int) -> None:

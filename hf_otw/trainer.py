@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from hf_otw import checkpoint
 from hf_otw.config.args import WeightingArguments
-from hf_otw.config.build import WITHOUT_TRANSPORT, build_reweighter, build_schedule
-from hf_otw.config.compatibility import check_index, check_learned_cost, check_support
+from hf_otw.config.build import build_class_mass, build_example_loss, build_weight_model, schema_of
+from hf_otw.config.compatibility import check_cost, check_index, check_learned_cost, check_objects, check_support
+from hf_otw.config.settings import Settings, resolve
 from hf_otw.data.index import EXAMPLE_INDEX, IndexCollator
 from hf_otw.data.training import TrainingData, prepare_data
 from hf_otw.features.encoder import build_encoder
@@ -20,12 +22,13 @@ from hf_otw.features.head import find_heads
 from hf_otw.features.shards import shard_of
 from hf_otw.losses import ExampleLoss
 from hf_otw.report.card_facts import card_fields, save_card
-from hf_otw.session import WeightingSession
-from hf_otw.tasks import Task, find_task
+from hf_otw.session import WeightingSession, build_reweighter
+from hf_otw.tasks import LabelSource, Task, find_task
 from hf_otw.tasks.batch_loss import BatchLoss
 from hf_otw.tasks.outputs import with_loss
 from hf_otw.types import Cost
 from hf_otw.weighting import WeightModel
+from hf_otw.weighting.base import Facts
 from hf_otw.weighting.statistics import WeightsResult, summarise
 
 
@@ -33,17 +36,24 @@ class OTWeightedTrainer(Trainer):
     """A drop-in `Trainer` whose loss weights every example by optimal transport to a small clean meta set.
 
     The method is that of arXiv 2208.02951, solved over the whole training set. Takes the arguments of
-    `transformers.Trainer`, in the same order, and four more. `args` may be a plain `TrainingArguments` (the default
+    `transformers.Trainer`, in the same order, and five more. `args` may be a plain `TrainingArguments` (the default
     preset then applies) or an `OTWeightedTrainingArguments`. With `weighting="none"` every method is the stock
     Trainer's.
 
     Args:
+        model, args, data_collator, train_dataset, eval_dataset, processing_class, model_init, compute_loss_func,
+        compute_metrics, callbacks, optimizers, optimizer_cls_and_kwargs, preprocess_logits_for_metrics: see
+            `transformers.Trainer`.
         meta_dataset: clean, class-balanced examples, processed like `train_dataset` and disjoint from it. Split off
             `train_dataset` and left out of training when not given.
-        weight_model: a `WeightModel` of your own, in place of `args.weighting`.
+        weighting: a `WeightModel` of your own, in place of `args.weighting`.
         cost: of your own, `(source, target) -> C (n, m)`, in place of `args.cost`.
         example_loss: of your own, `(logits, labels, class_prior) -> (B,)`, in place of `args.example_loss`.
         task: of your own, in place of `args.task`: what carries a weight, its class, its loss.
+
+    Attributes:
+        weighting_args: the options as given.
+        settings: the options with every default filled in.
 
     Raises:
         ValueError, TypeError: input that cannot be weighted, before any training; the message says what was expected,
@@ -58,61 +68,125 @@ class OTWeightedTrainer(Trainer):
 
     def __init__(
         self,
-        *positional: Any,
+        model: Any = None,
+        args: TrainingArguments | None = None,
+        data_collator: Callable[[list[Any]], dict[str, Any]] | None = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
+        model_init: Callable[..., Any] | None = None,
+        compute_loss_func: Callable[..., Any] | None = None,
+        compute_metrics: Callable[..., dict[str, Any]] | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+        optimizers: tuple[Any, Any] = (None, None),
+        optimizer_cls_and_kwargs: tuple[type[torch.optim.Optimizer], dict[str, Any]] | None = None,
+        preprocess_logits_for_metrics: Callable[[Tensor, Tensor], Tensor] | None = None,
+        *,
         meta_dataset: Any = None,
-        weight_model: WeightModel | None = None,
+        weighting: WeightModel | None = None,
         cost: Cost | None = None,
         example_loss: ExampleLoss | None = None,
         task: Task | None = None,
-        **keywords: Any,
     ) -> None:
-        # The host's own signature, so that a new argument of Trainer needs no change here.
-        args = positional[1] if len(positional) > 1 else keywords.get("args")
         self.weighting_args = args if isinstance(args, WeightingArguments) else WeightingArguments()
-        self.weighting_args.resolve_weighting()
-        self.is_weighted = self.weighting_args.weighting != "none" or weight_model is not None
-        self._weight_model, self._cost = weight_model, cost
+        self._own_weighting, self._own_cost = weighting, cost
         self._session: WeightingSession | None = None
         self._data: TrainingData | None = None
+        self.is_weighted = self.weighting_args.weighting != "none"
         if self.is_weighted:
             # `compute_loss` divides by the examples of the whole step: the Trainer must not divide again.
             self.loss_is_scaled_for_ga = True
-        super().__init__(*positional, **keywords)
-        if not self.is_weighted:
-            return
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=data_collator,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            model_init=model_init,
+            compute_loss_func=compute_loss_func,
+            compute_metrics=compute_metrics,
+            callbacks=callbacks,
+            optimizers=optimizers,
+            optimizer_cls_and_kwargs=optimizer_cls_and_kwargs,
+            preprocess_logits_for_metrics=preprocess_logits_for_metrics,
+        )
+        check_objects(self.weighting_args, weighting=weighting, cost=cost, example_loss=example_loss, task=task)
+        if self.is_weighted:
+            self._set_up(task, example_loss, meta_dataset)
+        else:
+            self.settings = self._resolve(None)
+
+    def _set_up(self, task: Task | None, example_loss: ExampleLoss | None, meta_dataset: Any) -> None:
+        """Find the task, check what is given, read the labels and split off the meta set."""
         self.label_names = self.label_names or ["labels"]  # of a forward that takes none: the loss is ours
         model = self.accelerator.unwrap_model(self.model)
-        options = self.weighting_args
+        given = self.weighting_args
+        if task is None:
+            task = find_task(
+                model,
+                self.train_dataset,
+                self.label_names,
+                name=given.task,
+                weight_per_token=given.weight_per_token,
+            )
+        self._task = task
+        self.settings = settings = self._resolve(task)
         smoothing = self.args.label_smoothing_factor if self.label_smoother else 0.0  # the host warns, and makes none
-        self._task = task or find_task(model, self.train_dataset, self.label_names, options)
-        options.resolve_task(self._task, weight_model)
-        given = (self.args, options, self._task, self.compute_loss_func)
-        check_support(*given, smoothing=smoothing, needs_transport=self._needs_transport)
+        check_cost(settings, self._own_cost)
+        check_support(self.args, settings, task, self.compute_loss_func, smoothing=smoothing)
         self._losses = BatchLoss(
-            self._task, options, label_smoothing=smoothing, label_name=self.label_names[0], example_loss=example_loss
+            task,
+            label_name=self.label_names[0],
+            training=example_loss
+            or build_example_loss(settings.example_loss, settings.example_loss_kwargs, smoothing),
+            evaluation=build_example_loss(task.losses[0], {}, smoothing),
+            meta=build_example_loss(task.losses[0], {}, 0.0),
         )
         self._tag_model()
         if self.train_dataset is not None:
             self._data = self._prepare_data(model, meta_dataset)
             self.train_dataset = self._data.train_dataset
-            self.data_collator = IndexCollator(self.data_collator, options.group_column)
+            self.data_collator = IndexCollator(self.data_collator, settings.group_column)
+            if not settings.needs_transport:
+                self._build_weight_model()  # refuse what it cannot be built from before anything is lost
+
+    def _resolve(self, task: Task | None) -> Settings:
+        own = self._own_weighting
+        return resolve(self.weighting_args.given(), task=task, own_weighting=None if own is None else schema_of(own))
 
     def _prepare_data(self, model: nn.Module, meta_dataset: Any) -> TrainingData:
+        settings = self.settings
+        config = getattr(model, "config", None)
+        config = config if hasattr(config, "num_labels") else None  # a module's own, which says nothing of classes
+        columns = (*self.label_names, "label", "labels")
         data = prepare_data(
             self.train_dataset,
             meta_dataset,
             self.eval_dataset,
-            self.weighting_args,
             task=self._task,
-            config=getattr(model, "config", None),
-            label_names=self.label_names,
+            source=LabelSource(columns, config, settings.group_column, settings.label_bins),
             seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
-            needs_meta=self._needs_transport or bool(self.weighting_args.meta_loss_coefficient),
+            meta_examples_per_class=settings.meta_examples_per_class if settings.needs_meta else None,
         )
-        if self._needs_transport:
-            find_heads(model, data.num_outputs, self.weighting_args.feature_module)
-        check_learned_cost(self.weighting_args, self._weight_model, self._cost, data)
+        if settings.needs_transport:
+            find_heads(model, data.num_outputs, settings.feature_module)
+        check_learned_cost(settings, data)
         return data
+
+    def _build_weight_model(self, feature_dim: int = 0) -> WeightModel:
+        if self._own_weighting is not None:
+            return self._own_weighting
+        settings, data = self.settings, self.training_data
+        facts = Facts(
+            labels=data.labels,
+            class_counts=torch.as_tensor(data.class_counts),
+            class_mass=build_class_mass(settings.target_mass),
+            feature_dim=feature_dim,
+            read_column=data.weight_column,
+            seed=self.args.seed,
+        )
+        return build_weight_model(settings.option, settings.weighting_kwargs, facts)
 
     @property
     def training_data(self) -> TrainingData:
@@ -130,7 +204,7 @@ class OTWeightedTrainer(Trainer):
         return self._started().reweighter.example_weights.clone()
 
     @property
-    def weights(self) -> WeightsResult:
+    def weights_result(self) -> WeightsResult:
         """Weights of the rows that are trained on, with class totals and effective sample sizes."""
         r = self._started().reweighter
         _, _, value, converged = r.statistics[:4].tolist()
@@ -167,7 +241,7 @@ class OTWeightedTrainer(Trainer):
         items = self._task.num_items(labels)
         scale = 1 / items if num_items_in_batch is None else self.accelerator.num_processes / num_items_in_batch
         loss = (weights.to(losses) * losses).sum() * scale
-        coefficient = self.weighting_args.meta_loss_coefficient
+        coefficient = self.settings.meta_loss_coefficient
         if coefficient and session.data.meta is not None and session.meta_counts(step):
             loss = loss + coefficient * self._meta_loss(session, model, step) * (items * scale)
         session.after_forward()
@@ -175,7 +249,7 @@ class OTWeightedTrainer(Trainer):
 
     def _meta_loss(self, session: WeightingSession, model: nn.Module, step: int) -> Tensor:
         """The mean loss of a meta batch."""
-        size = self.weighting_args.meta_batch_size
+        size = self.settings.meta_batch_size
         if self.args.auto_find_batch_size:  # what is too large for a training batch is too large for a meta batch
             size = min(size or self._train_batch_size, self._train_batch_size)
         items = session.meta_items(size, seed=self.args.seed, step=step)
@@ -193,18 +267,20 @@ class OTWeightedTrainer(Trainer):
         return model, train_dataloader
 
     def _start(self, model: nn.Module, max_steps: int, epoch_steps: int, resume_from_checkpoint: str | None) -> None:
-        args, data = self.weighting_args, self.training_data
+        # A search sets arguments between two runs.
+        self.settings = self._resolve(self._task)
+        settings, data = self.settings, self.training_data
         self._tag_model()  # `model_init` has made a new one
         if self._session is not None:
             self._session.close()
         encoder, dtype = None, torch.float32
         widths: tuple[int, ...] = (0,)
-        if self._needs_transport:
+        if settings.needs_transport:
             encoder = build_encoder(
                 self.accelerator.unwrap_model(self.model, keep_torch_compile=False),
                 self._task,
                 num_outputs=data.num_outputs,
-                feature_modules=args.feature_module,
+                feature_modules=settings.feature_module,
                 collate=self._collate,
                 prepare=self._prepare_input,
                 label_name=self.label_names[0],
@@ -212,27 +288,27 @@ class OTWeightedTrainer(Trainer):
             )
             widths, dtype = encoder.probe(model, data.subset(data.train_rows[:1]))
         reweighter = build_reweighter(
-            args,
+            settings,
             data,
             self.args.device,
+            weight_model=self._build_weight_model(sum(widths)),
+            cost=self._own_cost,
             feature_widths=widths,
             dtype=dtype,
             shard=shard_of(len(data.train_units), self.args.process_index, self.args.world_size),
-            seed=self.args.seed,
-            schedule=build_schedule(args, max_steps, epoch_steps),
-            weight_model=self._weight_model,
-            cost=self._cost,
+            max_steps=max_steps,
+            epoch_steps=epoch_steps,
         )
         if resume_from_checkpoint is not None:
             header = data.state_header(reweighter.weight_model.name)
             checkpoint.restore(reweighter.load_state_dict, resume_from_checkpoint, header)
         self._session = WeightingSession(
-            reweighter, data, encoder, self.accelerator, head_only_after_warmup=bool(args.head_only_after_warmup)
+            reweighter, data, encoder, self.accelerator, head_only_after_warmup=settings.head_only_after_warmup
         )
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
-        if self._session is not None and self.weighting_args.save_weights_in_checkpoints:
+        if self._session is not None and self.weighting_args.save_example_weights:
             reweighter = self._session.reweighter
             state = reweighter.state_dict()  # on all processes: the memory may be divided among them
             if self.args.should_save:
@@ -277,13 +353,8 @@ class OTWeightedTrainer(Trainer):
             super().create_model_card(*positional, **card)
         elif self.is_world_process_zero():
             given = card_fields(self.accelerator.unwrap_model(self.model), self._task.name, *positional, **card)
-            weights = self._session and self.weights
-            save_card(self.args, self.weighting_args, self.state, self._data, weights, given=given)
-
-    @property
-    def _needs_transport(self) -> bool:
-        own = self._weight_model
-        return self.weighting_args.weighting not in WITHOUT_TRANSPORT if own is None else own.needs_transport
+            weights = self._session and self.weights_result
+            save_card(self.args, self.settings, self.state, self._data, weights, given=given)
 
     def _tag_model(self) -> None:
         add_tags = getattr(self.model, "add_model_tags", lambda tags: None)  # a plain module has none

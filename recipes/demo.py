@@ -244,7 +244,7 @@ def publish(
         plain_recall=results["recall"].get("plain"),
     )
     rows = trainer.training_data.train_rows
-    learned = trainer.weights
+    learned = trainer.weights_result
     settings = {name: str(value) for name, value in results["settings"].items() if name != "methods"}
     report = write_report(
         output / "report.html",

@@ -78,7 +78,7 @@ def permutation(n: int = 6, seed: int = 0) -> Problem:
     return Problem(source, target, FeatureCost(), mass)
 
 
-def label_only(counts: tuple[int, ...] = (9, 3, 1), mismatch: float = 1.0) -> Problem:
+def label_only(counts: tuple[int, ...] = (9, 3, 1), label_weight: float = 1.0) -> Problem:
     """The label cost alone, balanced target, uniform rows: at small `reg` a row's mass is `1 / (K n_y)`."""
     labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
     n, k = len(labels), len(counts)
@@ -87,7 +87,7 @@ def label_only(counts: tuple[int, ...] = (9, 3, 1), mismatch: float = 1.0) -> Pr
         torch.zeros(k, 1, dtype=torch.float64), torch.arange(k), torch.full((k,), 1 / k, dtype=torch.float64)
     )
     expected = 1 / (k * torch.tensor(counts, dtype=torch.float64)[labels])
-    return Problem(source, target, LabelCost(mismatch), expected)
+    return Problem(source, target, LabelCost(label_weight), expected)
 
 
 def identical_rows(n: int = 6, m: int = 4, seed: int = 0) -> Problem:

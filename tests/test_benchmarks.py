@@ -200,7 +200,7 @@ class TestSteps:
         assert any("classifier" in name for name in moved)
         if mode in MODES:
             assert trainer._session.reweighter.solved_at == 1
-            assert trainer.weighting_args.meta_loss_coefficient == 0
+            assert trainer.settings.meta_loss_coefficient == 0
 
     def test_table(self) -> None:
         row = {"model": "minilm", "device": "cpu", "repeats": 9, "peak_memory_mb": 700.4, "examples": 10, **ABOUT}

@@ -73,7 +73,7 @@ def test_the_weights_are_those_of_that_model(tmp_path):
     data, state = RUN["data"], trainer.at[SOLVE]
     z, z_meta = features(state, data).bfloat16().float(), features(state, META)
     labels, meta_labels = (torch.tensor(rows["label"]) for rows in (data, META))
-    settings = {"weighting": "clean_posterior", "target": "examples", "target_mass": "class_prior"}
+    settings = {"weighting": "clean_posterior", "target_mass": "class_prior"}
     expected = learn_weights(z, labels, z_meta, meta_labels, **settings).weights
     assert expected.std() > 0.1
     torch.testing.assert_close(trainer.example_weights, expected, rtol=0.05, atol=0.02)
@@ -106,7 +106,7 @@ def test_no_refresh_is_one_solve(tmp_path, refresh, solves, encode):
     """Of 9 steps, after 3; an epoch has 6. Kills: a 0 that is taken for unset, or for every step."""
     spy = Spy()
     kw = {"weight_refresh_steps": refresh, "max_steps": 9, "encode_at_solve": encode}
-    trained(tmp_path, trainer_weight_model=spy, **kw)
+    trained(tmp_path, trainer_weighting=spy, **kw)
     assert len(spy.targets) == solves
 
 
@@ -136,12 +136,13 @@ def test_a_weight_model_of_ones_own_is_no_default_weighting(tmp_path):
     common = host_args(tmp_path, max_steps=18)
     spies = [Spy(), Spy(learns_cost=True)]
     for spy in spies:
-        OTWeightedTrainer(model(), TrainingArguments(**common), weight_model=spy, **data).train()
+        OTWeightedTrainer(model(), TrainingArguments(**common), weighting=spy, **data).train()
     assert [target.tolist() for target in spies[0].targets] == [[0, 1, 2]] * 2  # after each epoch but the last
     assert [sorted(target.tolist()) for target in spies[1].targets] == [[0, 0, 0, 1, 1, 1, 2, 2, 2]]
 
-    args = OTWeightedTrainingArguments(**common, weight_scope="batch", cost="combined", target_mass="balanced", reg=1)
-    trainer = OTWeightedTrainer(model(), args, weight_model=Agreement(), **data)
+    args = OTWeightedTrainingArguments(**common, weight_scope="batch", cost="combined", target_mass="balanced")
+    trainer = OTWeightedTrainer(model(), args, weighting=Agreement(), **data)
     trainer.train()
-    assert (args.weight_scope, args.cost, args.target_mass) == ("batch", "combined", "balanced")
+    settings = trainer.settings
+    assert (settings.weight_scope, settings.cost, settings.target_mass) == ("batch", "combined", "balanced")
     assert trainer.example_weights.std() > 1e-3

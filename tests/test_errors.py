@@ -15,8 +15,10 @@ from transformers import TrainingArguments
 
 from hf_otw import OTWeightedTrainer, OTWeightedTrainingArguments
 from hf_otw.data.overlap import remove_overlap
+from hf_otw.losses import CrossEntropy
+from hf_otw.tasks import SingleLabel
 from hf_otw.transport.costs import FeatureCost
-from hf_otw.weighting import Agreement, CleanPosterior, KeepClassTotals
+from hf_otw.weighting import Agreement, CleanPosterior
 from tests.task_toys import CASES, task_model
 from tests.toys import collate, host_args, model, parameters, toy_args, toy_dataset, toy_trainer
 
@@ -79,7 +81,7 @@ DATA_ERRORS = {
     ),
     "no weight column": ({"weighting": "column"}, "weights in a column 'weight', got the columns .*'input_ids'"),
     "another weight column": (
-        {"weighting": "column", "weight_column": "w", "data": with_weights(lambda w: None)},
+        {"weighting": "column", "weighting_kwargs": {"column": "w"}, "data": with_weights(lambda w: None)},
         "weights in a column 'w'",
     ),
     "negative weight": (
@@ -196,7 +198,7 @@ def test_features_that_say_nothing(tmp_path, scope, value, message):
 
 SOLVED = [
     ("clean_posterior", "dataset"),  # refused in batch scope
-    *((name, scope) for name in ("closed_form", "table", "own_class", "agreement", "net") for scope in SCOPES),
+    *((name, scope) for name in ("closed_form", "table", "agreement", "net") for scope in SCOPES),
 ]
 
 
@@ -218,77 +220,77 @@ def test_raw_table_with_nan_features(tmp_path):
     net = model()
     spoil(net, float("nan"))
     args = toy_args(
-        tmp_path, weighting="table", raw_weight_logits=True, weight_scope="batch", standardize_features=False
+        tmp_path,
+        weighting="table",
+        weighting_kwargs={"raw": True},
+        weight_scope="batch",
+        standardize_features=False,
     )
     with pytest.raises(ValueError, match="finite"):
         OTWeightedTrainer(net, args, collate, toy_dataset()).train()
 
 
-LEARNED_WITHOUT = {"reg": 0.1, "cost": "feature", "label_weight": 1.0}
-LEARNED_WITHOUT |= {"feature_weights": [1.0]}  # all as a given cost would have them: they still say nothing here
 ARGUMENT_ERRORS = [
-    ({"reg": 0.0}, "reg"),
-    ({"reg": -1.0}, "reg"),
+    ({"weighting_kwargs": {"reg": 0.0}}, "0 < weighting_kwargs.'reg'.*got 0.0"),
+    ({"weighting_kwargs": {"reg": -1.0}}, "reg.*got -1.0"),
     ({"preset": "defualt"}, "preset to be one of .*got 'defualt'.*Did you mean `default`"),
-    ({"weighting": "agrement"}, "weighting to be one of .*got 'agrement'.*Did you mean `agreement`"),
     ({"weight_scope": "epoch"}, "weight_scope to be one of 'dataset', 'batch', got 'epoch'"),
     ({"cost": "cosine"}, "cost to be one of .*got 'cosine'"),
-    ({"objective": "entropic"}, "objective to be one of .*got 'entropic'"),
     ({"target_mass": "uniform"}, "target_mass to be one of .*got 'uniform'"),
-    ({"target": "prototype"}, "Did you mean `prototypes`"),
+    ({"target_points": "prototype"}, "Did you mean `prototypes`"),
     ({"example_loss": "crossentropy"}, "Did you mean `cross_entropy`"),
-    ({"weight_warmup": -1}, "0 <= weight_warmup < inf, got -1"),
-    ({"weight_smoothing": 1.0}, "0 <= weight_smoothing < 1, got 1.0"),
-    ({"weight_refresh_steps": -1}, "0 <= weight_refresh_steps < inf, got -1"),
+    ({"weight_warmup": -1}, "0 <= weight_warmup, got -1"),
+    ({"weight_refresh_steps": -1}, "0 <= weight_refresh_steps, got -1"),
     ({"meta_examples_per_class": 0}, "1 <= meta_examples_per_class"),
     ({"meta_loss_coefficient": -0.1}, "0 <= meta_loss_coefficient"),
     ({"meta_batch_size": 0}, "1 <= meta_batch_size"),
-    ({"weight_steps": 0}, "1 <= weight_steps"),
-    ({"label_weight": -1.0}, "0 <= label_weight"),
-    ({"target_ess": 0.5}, "weighting='closed_form' for target_ess, got weighting='own_class'"),
-    ({"raw_weight_logits": True}, "weighting='table' for raw_weight_logits"),
-    ({"keep_class_totals": True, "weighting": "uniform"}, "a transport weighting.* for keep_class_totals"),
-    ({"encode_at_solve": True, "weighting": "inverse_frequency"}, "a transport weighting.* for encode_at_solve"),
+    ({"weighting": "table", "weighting_kwargs": {"steps": 0}}, "1 <= weighting_kwargs.'steps'"),
+    ({"cost": "label", "cost_kwargs": {"label_weight": -1.0}}, "0 <= cost_kwargs.'label_weight'"),
+    ({"encode_at_solve": True, "weighting": "inverse_frequency"}, "no encode_at_solve with weighting='inverse_freq"),
     ({"encode_at_solve": True, "weight_scope": "batch"}, "weight_scope='dataset' for encode_at_solve, got 'batch'"),
-    *(
-        (
-            {"weighting": "clean_posterior", name: value},
-            rf"Expected no {name} with weighting='clean_posterior', which learns its cost, got "
-            rf"{re.escape(repr(value))}\. Leave it out, or set .* weighting='agreement'",
-        )
-        for name, value in LEARNED_WITHOUT.items()
-    ),
-    (
-        {"weighting": "clean_posterior", "weight_scope": "batch"},
-        "weight_scope='dataset' with weighting='clean_posterior', which learns .*got 'batch'.*agreement",
-    ),
-    (
-        {"weighting": "clean_posterior", "weight_scope": "batch", "encode_at_solve": False},
-        "weight_scope='dataset' with weighting='clean_posterior'",
-    ),
+    ({"weighting": "clean_posterior", "cost": "feature"}, "no cost with weighting='clean_posterior'.*got 'feature'"),
+    ({"weighting": "clean_posterior", "weight_scope": "batch"}, "weight_scope='dataset' with weighting='clean_post"),
 ]
 
 
 def test_the_default_weighting_is_refused_what_it_does_not_use(tmp_path):
-    """Whoever sets a reg and no weighting is told that it is the default which has none; before a model has moved, as
-    the task may choose another weighting. Kills: a refusal only of what is set beside a weighting by name.
+    """Whoever sets a reg and no weighting is told that the default has none; before a model has moved, as the task may
+    choose another weighting. Kills: a refusal only of what is set beside a weighting by name.
     """
-    for name, value in (*LEARNED_WITHOUT.items(), ("weight_scope", "batch")):
+    cases = {"weighting_kwargs": {"reg": 0.1}, "cost": "feature", "weight_scope": "batch"}
+    for name, value in cases.items():
         args = OTWeightedTrainingArguments(**host_args(tmp_path, **{name: value}))
-        with pytest.raises(ValueError, match=r"with weighting='clean_posterior' \(the default\), which learns"):
+        with pytest.raises(ValueError, match="'clean_posterior'"):
             OTWeightedTrainer(model(), args, collate, toy_dataset())
 
 
 def test_a_cost_of_ones_own_beside_one_that_is_learned(tmp_path):
     """Kills: a cost object that is taken and never called, beside a named weighting or a weight model."""
-    for kw in (
-        {"weighting": "clean_posterior"},
-        {"trainer_weight_model": CleanPosterior(), "weighting": "agreement"},
-        {"trainer_weight_model": KeepClassTotals(CleanPosterior())},
-    ):
+    for kw in ({"weighting": "clean_posterior"}, {"trainer_weighting": CleanPosterior()}):
         with pytest.raises(ValueError, match=r"no cost of your own with .*, which learns one, got FeatureCost\("):
             toy_trainer(tmp_path, trainer_cost=FeatureCost(), **kw)
-    toy_trainer(tmp_path, trainer_cost=FeatureCost(), trainer_weight_model=Agreement())
+    with pytest.raises(ValueError, match=r"no cost of your own with weighting='uniform', which needs none"):
+        toy_trainer(tmp_path, trainer_cost=FeatureCost(), weighting="uniform")
+    toy_trainer(tmp_path, trainer_cost=FeatureCost(), trainer_weighting=Agreement())
+
+
+@pytest.mark.parametrize(
+    ("settings", "own", "message"),
+    [
+        ({"weighting": "uniform"}, {"weighting": Agreement()}, "one weighting, got weighting='uniform'.*Agreement"),
+        ({"cost": "label", "weighting": "agreement"}, {"cost": FeatureCost()}, "one cost, got cost='label'"),
+        ({"cost_kwargs": {"block_weights": [1.0]}}, {"cost": FeatureCost()}, "no cost_kwargs beside a cost object"),
+        ({"example_loss": "focal"}, {"example_loss": CrossEntropy()}, "one example_loss, got example_loss='focal'"),
+        ({"example_loss_kwargs": {"tau": 1.0}}, {"example_loss": CrossEntropy()}, "no example_loss_kwargs beside"),
+        ({"task": "single_label"}, {"task": SingleLabel()}, "one task, got task='single_label'"),
+        ({"weighting": "none"}, {"weighting": Agreement()}, "with weighting='none', the stock Trainer"),
+    ],
+)
+def test_an_object_and_a_name_for_one_thing(tmp_path, settings, own, message):
+    """Kills: a name in the arguments that an object overrides in silence."""
+    args = OTWeightedTrainingArguments(**host_args(tmp_path, **settings))
+    with pytest.raises(ValueError, match=message):
+        OTWeightedTrainer(model(), args, collate, toy_dataset(), **own)
 
 
 def test_more_classes_than_a_learned_cost_can_take_are_refused_at_once(tmp_path, monkeypatch):
@@ -303,7 +305,7 @@ def test_more_classes_than_a_learned_cost_can_take_are_refused_at_once(tmp_path,
 def test_labels_that_are_more_than_a_class_are_refused_at_once(tmp_path, name):
     """Kills: a refusal at the first solve, after an epoch."""
     case = CASES[name]
-    with pytest.raises(ValueError, match="Expected one class an example for weighting='clean_posterior', got sets"):
+    with pytest.raises(ValueError, match="Expected one class per example for weighting='clean_posterior', got sets"):
         toy_trainer(
             tmp_path,
             net=task_model(name),

@@ -214,7 +214,7 @@ def test_a_frozen_body_is_left_alone(tmp_path):
 def test_every_architecture_trains(tmp_path, name):
     trainer = toy_trainer(tmp_path, net=model(name, dropout=0.1), max_steps=3, weight_refresh_steps=2)
     trainer.train()
-    weights = trainer.weights.weights
+    weights = trainer.weights_result.weights
     assert torch.isfinite(weights).all()
     assert weights.mean() == pytest.approx(1, abs=1e-5)
     assert weights.std() > 0

@@ -67,7 +67,7 @@ def test_compiled_model(tmp_path, preset):
 
 def test_bfloat16(tmp_path):
     """Features and losses leave autocast in float32. Near the float32 run, and not equal to it."""
-    ours, theirs = trained(tmp_path, bf16=True, reg=1.0), trained(tmp_path, reg=1.0)
+    ours, theirs = (trained(tmp_path, bf16=bf16, weighting_kwargs={"reg": 1.0}) for bf16 in (True, False))
     assert ours.example_weights.dtype == torch.float32
     torch.testing.assert_close(ours.example_weights, theirs.example_weights, rtol=0.1, atol=0.05)
     assert logged(ours, "loss") != logged(theirs, "loss")
@@ -128,7 +128,7 @@ def test_hyperparameter_search(tmp_path):
 
     def objective(metrics):
         weights = trainer.example_weights
-        found.append((trainer.args.reg, weights, len(trainer.state.log_history)))
+        found.append((trainer.args.weighting_kwargs["reg"], weights, len(trainer.state.log_history)))
         return metrics["eval_loss"]
 
     trainer = OTWeightedTrainer(
@@ -139,7 +139,7 @@ def test_hyperparameter_search(tmp_path):
         data_collator=collate,
     )
     trainer.hyperparameter_search(
-        hp_space=lambda trial: {"reg": trial.suggest_categorical("reg", [0.05, 2.0])},
+        hp_space=lambda trial: {"weighting_kwargs": {"reg": trial.suggest_categorical("reg", [0.05, 2.0])}},
         compute_objective=objective,
         n_trials=3,
         backend="optuna",
@@ -147,7 +147,7 @@ def test_hyperparameter_search(tmp_path):
     )
     assert len(found) == 3
     for reg, weights, _ in found:
-        alone = trained(tmp_path, reg=reg)
+        alone = trained(tmp_path, weighting_kwargs={"reg": reg})
         torch.testing.assert_close(weights, alone.example_weights, rtol=1e-6, atol=1e-6)
 
 
@@ -157,8 +157,8 @@ def test_a_search_of_what_the_weighting_does_not_use_is_refused(tmp_path):
     trainer = OTWeightedTrainer(
         args=args, model_init=lambda trial: model(), train_dataset=toy_dataset(), data_collator=collate
     )
-    trainer.args.reg = 0.05
-    with pytest.raises(ValueError, match="Expected no reg with weighting='clean_posterior'.*got 0.05"):
+    trainer.args.weighting_kwargs = {"reg": 0.05}
+    with pytest.raises(ValueError, match="for 'clean_posterior' to hold what it takes.*got 'reg'"):
         trainer.train()
 
 

@@ -190,12 +190,12 @@ def test_the_default_preset_trains(tmp_path, name, scope):
     """As a user would start it, with dropout, and what evaluation and prediction make of the model's outputs. The
     preset in full, and, as its weighting is refused in batch scope, in that scope with another.
     """
-    chosen = {} if scope == "dataset" else {"weight_scope": "batch", "weighting": "own_class"}
+    chosen = {} if scope == "dataset" else {"weight_scope": "batch", "weighting": "closed_form"}
     args = OTWeightedTrainingArguments(**host_args(tmp_path, meta_examples_per_class=2, **chosen))
     test = rows(name, (3, 3, 3), seed=1)
     trainer = OTWeightedTrainer(net(name, dropout=0.1), args, stack, rows(name), test)
     trainer.train()
-    weights = trainer.weights.weights
+    weights = trainer.weights_result.weights
     assert torch.isfinite(weights).all()
     assert (weights >= 0).all()
     # Two meta examples a class and no wrong label: the weights may all be 1, but they were solved for.
@@ -282,6 +282,6 @@ def test_instance_normalisation_keeps_its_running_statistics_too(tmp_path):
     settings = {"learning_rate": 0.0, "trainer_meta_dataset": rows("pointnet", (3, 3, 3), seed=9)}
     runs = [
         buffers(run(tmp_path, "pointnet", net=build(Instances), **settings, **kw))
-        for kw in ({"weighting": "uniform"}, {"weighting": "own_class", "meta_loss_coefficient": 0.5})
+        for kw in ({"weighting": "uniform"}, {"weighting": "closed_form", "meta_loss_coefficient": 0.5})
     ]
     torch.testing.assert_close(*runs, rtol=0, atol=0)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from transformers import BatchEncoding, BatchFeature, Trainer, TrainingArguments
 
 from hf_otw.features.head import find_heads
-from hf_otw.weighting import OwnClassMass
+from hf_otw.weighting import Agreement
 from tests.modalities import TOYS, PointNet, Rows, net, rows, stack
 from tests.test_modalities import DESCENT, build, inputs_of, run
 from tests.toys import PAD, collate, host_args, parameters, toy_dataset
@@ -25,7 +25,7 @@ TEXT, IMAGE = "encoder.text_projection", "encoder.visual_projection"
 # ---- Pairs ----------------------------------------------------------------------------------------------------------
 
 
-class Spy(OwnClassMass):
+class Spy(Agreement):
     """Keeps what it was last called with."""
 
     def forward(self, index, source, target, cost):
@@ -53,8 +53,8 @@ def test_the_cost_of_a_pair_is_the_mixture_of_its_cosines(tmp_path):
     the order of the calls, widths of the other block, shares of the other block, one cosine over all columns.
     """
     spy, data = Spy(reg=0.1), rows("pair")
-    settings = {"feature_module": [TEXT, IMAGE], "feature_weights": [0.7, 0.3], "learning_rate": 0.0}
-    trainer = run(tmp_path, "pair", trainer_weight_model=spy, **settings)
+    settings = {"feature_module": [TEXT, IMAGE], "cost_kwargs": {"block_weights": [0.7, 0.3]}, "learning_rate": 0.0}
+    trainer = run(tmp_path, "pair", trainer_weighting=spy, **settings)
     found = spy.cost(spy.source._replace(features=spy.source.features[:]), spy.target)
     training, meta = trainer.training_data, trainer.training_data.meta
     cost = torch.zeros(len(training.train_rows), 3)
@@ -72,8 +72,9 @@ def test_the_cost_of_a_pair_is_the_mixture_of_its_cosines(tmp_path):
 
 
 def pair_weights(tmp_path, modules=None, shares=None):
-    trainer = run(tmp_path, "pair", learning_rate=0.0, feature_module=modules, feature_weights=shares)
-    return trainer.weights.weights
+    kwargs = None if shares is None else {"block_weights": shares}
+    trainer = run(tmp_path, "pair", learning_rate=0.0, feature_module=modules, cost_kwargs=kwargs)
+    return trainer.weights_result.weights
 
 
 def test_every_choice_of_modalities_has_its_own_weights(tmp_path):
@@ -121,7 +122,7 @@ def test_both_sides_of_padding_give_the_same_weights(tmp_path):
     for side in ("right", "left"):
         pad = partial(collate, side=side)
         trainer = run(tmp_path, "llama_lora", data=toy_dataset(), trainer_data_collator=pad, learning_rate=0.0)
-        found.append(trainer.weights.weights)
+        found.append(trainer.weights_result.weights)
     assert found[0].std() > 0.1
     torch.testing.assert_close(*found, rtol=1e-2, atol=1e-2)  # features are kept in bfloat16
     assert PAD in collate([toy_dataset()[i] for i in range(8)])["input_ids"]
@@ -153,7 +154,7 @@ def test_adapters_on_a_model_without_a_configuration(tmp_path):
         )
 
     trainer = run(tmp_path, "pointnet", net=build(adapted))
-    assert trainer.weights.weights.std() > 1e-3
+    assert trainer.weights_result.weights.std() > 1e-3
 
 
 # ---- Data -----------------------------------------------------------------------------------------------------------
@@ -223,7 +224,7 @@ def from_pictures(tmp_path, data, batch=dict, **kw):
 def expected(tmp_path_factory):
     """Of a plain torch data set, where nothing can be removed."""
     trainer = from_pictures(tmp_path_factory.mktemp("data"), Rows(items()), remove_unused_columns=False)
-    assert trainer.weights.weights.std() > 0.1
+    assert trainer.weights_result.weights.std() > 0.1
     return trainer
 
 

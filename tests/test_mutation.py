@@ -13,7 +13,7 @@ from tests.mutation.run import PAGE, SURVIVORS, TARGET, argued, function_of, pag
 @pytest.mark.parametrize(
     ("mutant", "function"),
     [
-        ("hf_otw.transport.costs.xǁCostBlocksǁsum__mutmut_2", "hf_otw.transport.blocks.CostBlocks.sum"),
+        ("hf_otw.transport.blocks.xǁCostBlocksǁsum__mutmut_2", "hf_otw.transport.blocks.CostBlocks.sum"),
         ("hf_otw.transport._check.x_check_reg__mutmut_11", "hf_otw.transport._check.check_reg"),
         ("hf_otw.transport.costs.x__over_all__mutmut_4", "hf_otw.transport.costs._over_all"),
         ("hf_otw.transport.costs.xǁFeatureCostǁ__call____mutmut_17", "hf_otw.transport.costs.FeatureCost.__call__"),

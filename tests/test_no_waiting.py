@@ -69,7 +69,7 @@ def watch(trainer: Any) -> list[list[str]]:
     "how",
     [
         {"weighting": "uniform"},
-        {"weighting": "own_class"},
+        {"weighting": "closed_form"},
         {"weighting": "closed_form", "cost": "combined", "example_loss": "logit_adjusted"},
         DEFAULT,
     ],
@@ -100,7 +100,7 @@ def test_a_step_on_a_gpu_waits_for_nothing(tmp_path: Path, monkeypatch: pytest.M
     toy_trainer(tmp_path, **STEADY, use_cpu=False).train()
 
 
-@pytest.mark.parametrize("weighting", ["own_class", "clean_posterior"])
+@pytest.mark.parametrize("weighting", ["closed_form", "clean_posterior"])
 def test_nothing_is_compiled_again_from_step_to_step(tmp_path: Path, weighting: str) -> None:
     """Kills hooks that come and go, and Python numbers that change from step to step, inside the compiled model."""
     torch._dynamo.reset()

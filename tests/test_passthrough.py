@@ -89,7 +89,7 @@ def test_solving_draws_nothing_from_the_global_random_state(tmp_path):
         return random_state()
 
     plain = state(weighting="uniform")
-    for kw in ({"weighting": "own_class", "weight_refresh_steps": 1}, {"weighting": "net", "weight_scope": "batch"}):
+    for kw in ({"weighting": "closed_form", "weight_refresh_steps": 1}, {"weighting": "net", "weight_scope": "batch"}):
         torch.testing.assert_close(state(**kw)[0], plain[0], rtol=0, atol=0)
     with pytest.raises(AssertionError):
         torch.testing.assert_close(state(weighting="uniform", max_steps=5)[0], plain[0], rtol=0, atol=0)

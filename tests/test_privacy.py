@@ -47,7 +47,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> RecordingHub:
 @pytest.mark.parametrize("strategy", ["end", "every_save"])
 def test_push_uploads_no_weights_of_examples(tmp_path: Path, hub: RecordingHub, strategy: str) -> None:
     """Kills: a weights file outside the checkpoint folders."""
-    trainer = toy_trainer(tmp_path, weighting="own_class", max_steps=6, hub_strategy=strategy, **HUB)
+    trainer = toy_trainer(tmp_path, weighting="closed_form", max_steps=6, hub_strategy=strategy, **HUB)
     trainer.train()
     trainer.push_to_hub()
     assert "model.safetensors" in hub.files
@@ -60,14 +60,14 @@ def test_push_uploads_no_weights_of_examples(tmp_path: Path, hub: RecordingHub, 
 def test_a_strategy_that_uploads_checkpoints_is_refused(tmp_path: Path, strategy: str) -> None:
     with pytest.raises(ValueError, match="push_example_weights=True"):
         toy_args(tmp_path, hub_strategy=strategy, **HUB)
-    for harmless in ({"weighting": "none"}, {"save_weights_in_checkpoints": False}, {"save_only_model": True}):
+    for harmless in ({"weighting": "none"}, {"save_example_weights": False}, {"save_only_model": True}):
         toy_args(tmp_path, hub_strategy=strategy, **HUB, **harmless)
     toy_args(tmp_path, hub_strategy=strategy)  # nothing is pushed
 
 
 def test_who_asks_gets_the_weights(tmp_path: Path, hub: RecordingHub) -> None:
     toy_trainer(
-        tmp_path, weighting="own_class", max_steps=3, hub_strategy="checkpoint", push_example_weights=True, **HUB
+        tmp_path, weighting="closed_form", max_steps=3, hub_strategy="checkpoint", push_example_weights=True, **HUB
     ).train()
     assert "last-checkpoint/otw_state.safetensors" in hub.files
     assert "last-checkpoint/model.safetensors" in hub.files
@@ -76,10 +76,10 @@ def test_who_asks_gets_the_weights(tmp_path: Path, hub: RecordingHub) -> None:
 def test_checkpoints_without_weights_are_uploaded_without(tmp_path: Path, hub: RecordingHub) -> None:
     toy_trainer(
         tmp_path,
-        weighting="own_class",
+        weighting="closed_form",
         max_steps=3,
         hub_strategy="checkpoint",
-        save_weights_in_checkpoints=False,
+        save_example_weights=False,
         **HUB,
     ).train()
     assert "last-checkpoint/model.safetensors" in hub.files

@@ -53,7 +53,7 @@ def test_the_trainer_example_runs(
     names: dict[str, object] = {}
     exec(block("example"), names)
     assert names["trainer"].state.global_step == 3
-    assert 1 < names["trainer"].weights.ess <= 42  # 84 rows, half of each class for the meta set
+    assert 1 < names["trainer"].weights_result.ess <= 42  # 84 rows, half of each class for the meta set
     assert "tensor(" in capsys.readouterr().out
 
 

@@ -176,6 +176,8 @@ def small(path: Path, checkpoints: dict[str, Path], *more: str) -> list[str]:
     recipe = load_recipe(path)
     packaged = recipe.source.packaged or recipe_name(path).split("/")[0]
     steps = [text for text in STEPS if packaged not in UNLABELLED or not text.startswith("data.")]
+    if path.stem in ("plain", "class_balanced"):  # they have neither a warm-up nor a meta set
+        steps = [text for text in steps if not text.startswith(("arguments.weight_", "arguments.meta_"))]
     chosen = [*steps, f"source.packaged={packaged}", *TINY.get(recipe.model.name, [])]
     if "minilm" in recipe.model.name or recipe.model.name in ("dual_encoder", "tiny_llama"):
         chosen.append(f"model.options.checkpoint={checkpoints['encoder']}")

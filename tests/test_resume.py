@@ -45,21 +45,20 @@ VARIANTS = {
         "trainer_meta_dataset": toy_dataset((3, 3, 3), seed=9),
     },
     "encoded": {"weighting": "agreement", "encode_at_solve": True},
-    "own_class": {"weighting": "own_class", "keep_class_totals": True, "example_loss": "logit_adjusted"},
-    "agreement_smoothed": {"weighting": "agreement", "weight_smoothing": 0.5, "meta_loss_coefficient": 0.3},
-    "batch_table": {"weighting": "table", "weight_scope": "batch", "objective": "entropy"},
-    "dataset_table": {"weighting": "table", "objective": "kl", "target": "examples"},
+    "closed_form": {"example_loss": "logit_adjusted"},
+    "agreement": {"weighting": "agreement", "meta_loss_coefficient": 0.3, "meta_batch_size": 4},
+    "batch_table": {"weighting": "table", "weight_scope": "batch"},
+    "dataset_table": {"weighting": "table", "weighting_kwargs": {"objective": "kl"}, "target_points": "examples"},
     "net": {"weighting": "net", "standardize_features": False},
-    "paper": dict.fromkeys(PLAIN)
-    | {"preset": "paper", "meta_examples_per_class": 2, "reg": 0.1}
-    | dict.fromkeys(("weighting", "weight_scope", "cost")),
-    "column": {"weighting": "column"},
+    "paper": dict.fromkeys((*PLAIN, "weighting"))
+    | {"preset": "paper", "meta_examples_per_class": 2, "meta_batch_size": 4, "weighting_kwargs": {"reg": 0.1}},
+    "column": {"weighting": "column", "weight_refresh_steps": None},
 }
 
 
 def build(tmp_path, *, data=None, **kw):
     data = (data or toy_dataset()).add_column("weight", [1 + i % 3 for i in range(48)])
-    settings = SETTINGS | {"meta_batch_size": 4} | kw
+    settings = SETTINGS | kw
     return toy_trainer(tmp_path, net=model(dropout=0.1), data=data, **settings)
 
 
@@ -142,7 +141,7 @@ def header(**changes):
         (HEADER, header(version=99), "version = 1, got 99"),
         (HEADER, header(num_examples=7), "num_examples = 48, got 7"),
         (HEADER, header(labels_digest="0"), "labels_digest = '[0-9a-f]{16}', got '0'"),
-        (HEADER, header(weight_model="Other"), "weight_model = 'OwnClassMass', got 'Other'"),
+        (HEADER, header(weight_model="Other"), "weight_model = 'ClosedForm', got 'Other'"),
     ],
 )
 def test_a_damaged_or_foreign_state_is_refused(checkpoint, tmp_path, name, change, message):
@@ -201,7 +200,7 @@ def test_a_checkpoint_of_an_encoding_run_holds_no_memory(checkpoint, tmp_path):
     assert sizes[1] - sizes[0] > 48 * 16 * 2
 
 
-@pytest.mark.parametrize("kw", [{"save_only_model": True}, {"save_weights_in_checkpoints": False}])
+@pytest.mark.parametrize("kw", [{"save_only_model": True}, {"save_example_weights": False}])
 def test_no_state_where_none_is_wanted(tmp_path, kw):
     """`save_only_model` promises a folder with a model and nothing else; weights of examples can be private."""
     build(tmp_path, max_steps=3, **kw).train()
@@ -219,6 +218,7 @@ def test_resume_by_flag_finds_the_last_checkpoint(tmp_path):
 
 def test_arguments_survive_the_round_trip(tmp_path):
     """`training_args.bin` pickles them, and a search builds them again from a dictionary."""
-    args = toy_args(tmp_path, reg=0.25)
-    again = type(args)(**{k: v for k, v in args.to_dict().items() if k in ("output_dir", "reg", "weighting", "cost")})
-    assert (again.reg, again.weighting, again.cost) == (0.25, "own_class", "feature")
+    args = toy_args(tmp_path, weighting_kwargs={"reg": 0.25})
+    names = ("output_dir", "weighting_kwargs", "weighting", "cost")
+    again = type(args)(**{name: value for name, value in args.to_dict().items() if name in names})
+    assert (again.weighting_kwargs["reg"], again.weighting, again.cost) == (0.25, "closed_form", "feature")

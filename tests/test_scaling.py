@@ -26,7 +26,7 @@ def weighted_dataset(rows: int = 44):
 
 
 def run(tmp_path, batch, accumulation, **kw):
-    kw = {"max_steps": 8, "train_sampling_strategy": "sequential", "meta_examples_per_class": 2} | kw
+    kw = {"max_steps": 8, "train_sampling_strategy": "sequential"} | kw
     trainer = toy_trainer(
         tmp_path,
         data=kw.pop("data", None) or weighted_dataset(),

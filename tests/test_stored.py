@@ -34,13 +34,17 @@ def data() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("costs", "stored", "weighting.class_scores"):
+    for module in ("transport.blocks", "features.stored", "weighting.models.class_scores"):
         monkeypatch.setattr(f"hf_otw.{module}.BLOCK_ROWS", 64)
 
 
-WAYS = [{"weighting": "clean_posterior"}, {"reg": 0.3}, {"weighting": "own_class", "reg": 0.3}]
-#: `steps` of `table` read through `CostBlocks`; the divergence compares rows with rows and needs all of them.
-WAYS += [{"objective": "kl", "steps": 2, "reg": 0.3}, {"objective": "divergence", "steps": 9, "reg": 0.3}]
+CLOSED = {"weighting": "closed_form", "weighting_kwargs": {"reg": 0.3}}
+WAYS = [{}, CLOSED, {"weighting": "agreement", "weighting_kwargs": {"reg": 0.3}}]
+#: The first reads through `CostBlocks`; GeomLoss needs all rows.
+WAYS += [
+    {"weighting": "table", "weighting_kwargs": {"objective": name, "steps": steps, "reg": 0.3}}
+    for name, steps in (("kl", 2), ("kl_geomloss", 3))
+]
 
 
 @pytest.mark.parametrize("how", WAYS, ids=lambda how: "-".join(str(value) for value in how.values()))
@@ -64,8 +68,8 @@ def test_weights_of_stored_features(data: Any, tmp_path: Path, how: dict[str, An
 
 def test_a_half_tensor_stays_one(data: Any) -> None:
     features, labels, meta, meta_labels = (torch.from_numpy(x) for x in data)
-    found = learn_weights(features.bfloat16(), labels, meta.bfloat16(), meta_labels, reg=0.3)
-    expected = learn_weights(features.bfloat16().float(), labels, meta.bfloat16().float(), meta_labels, reg=0.3)
+    found = learn_weights(features.bfloat16(), labels, meta.bfloat16(), meta_labels, **CLOSED)
+    expected = learn_weights(features.bfloat16().float(), labels, meta.bfloat16().float(), meta_labels, **CLOSED)
     assert found.weights.dtype == torch.float32
     torch.testing.assert_close(found.weights, expected.weights, rtol=0, atol=1e-6)
 
@@ -84,8 +88,8 @@ class Whole(WeightModel):
 
 
 @pytest.mark.parametrize("streams", [False, True])
-def test_who_reads_slices_gets_no_copy(data: Any, streams: bool) -> None:
-    """Kills a copy of all features for everybody, and rows on disk for who wants a tensor."""
+def test_a_model_that_reads_slices_gets_no_copy(data: Any, streams: bool) -> None:
+    """Kills a copy of all features for every model, and rows on disk for one that needs a tensor."""
     model = Whole(streams)
     learn_weights(*data, weighting=model)
     assert isinstance(model.seen[0], StoredFeatures if streams else Tensor)
@@ -130,7 +134,7 @@ def test_infinite_features_are_refused(data: Any, bad: float) -> None:
     features = features.copy()
     features[[5, 200], [0, 3]] = bad
     with pytest.raises(ValueError, match="2 of 300 rows hold NaN or infinity"):
-        learn_weights(features, *rest, reg=0.3)
+        learn_weights(features, *rest, **CLOSED)
     assert StoredFeatures(features).count_infinite() == 2
 
 

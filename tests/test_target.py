@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from hf_otw._utils import look_up
+from hf_otw.config.options import TARGET_MASSES, TARGET_POINTS
 from hf_otw.weighting.statistics import class_totals, effective_sample_size, effective_sample_size_per_class
 from hf_otw.weighting.target import (
     balanced_class_mass,
@@ -11,6 +12,7 @@ from hf_otw.weighting.target import (
     class_prior_mass,
     examples_target,
     prototypes_target,
+    square_root_mass,
 )
 from tests.compare import assert_equal_values
 
@@ -22,6 +24,23 @@ Y = torch.tensor([0, 0, 2, 1])
 def test_class_masses_by_hand():
     assert_equal_values(balanced_class_mass(COUNTS), torch.full((3,), 1 / 3), atol=1e-7)
     assert_equal_values(class_prior_mass(COUNTS), torch.tensor([0.6, 0.3, 0.1]), atol=1e-7)
+    counts = torch.tensor([16.0, 4.0, 1.0])
+    assert_equal_values(square_root_mass(counts), torch.tensor([4 / 7, 2 / 7, 1 / 7]), atol=1e-7)
+
+
+def test_every_named_mass_sums_to_one_and_every_named_target_has_that_mass():
+    """Kills an entry of the schema that names another function."""
+    masses = {name: option.load()(COUNTS) for name, option in TARGET_MASSES.items()}
+    expected = {"balanced": [1 / 3, 1 / 3, 1 / 3], "class_prior": [0.6, 0.3, 0.1]}
+    roots = COUNTS.sqrt()
+    expected["square_root"] = (roots / roots.sum()).tolist()
+    assert masses.keys() == expected.keys()
+    for name, mass in masses.items():
+        assert_equal_values(mass, torch.tensor(expected[name]), atol=1e-6)
+    columns = {name: option.load()(Z, Y, masses["class_prior"]) for name, option in TARGET_POINTS.items()}
+    assert {name: len(target.mass) for name, target in columns.items()} == {"examples": 4, "prototypes": 3}
+    for target in columns.values():
+        assert_equal_values(class_totals(target.mass, target.labels, 3), masses["class_prior"], atol=1e-7)
 
 
 def test_a_class_shares_its_mass_among_its_examples():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
-
 import numpy as np
 import pytest
 import torch
@@ -20,7 +18,6 @@ from transformers import (
     Wav2Vec2ForCTC,
 )
 
-from hf_otw import OTWeightedTrainingArguments
 from hf_otw.data.training import TrainingData
 from hf_otw.tasks import (
     TASKS,
@@ -41,7 +38,7 @@ from hf_otw.tasks.regression import bin_edges
 from hf_otw.transport.costs import LabelCost, label_agreement, label_distance
 from hf_otw.types import Measure
 from tests.task_toys import BERT, CASES, task_model
-from tests.toys import model, toy_args, toy_dataset, toy_trainer
+from tests.toys import model, toy_dataset, toy_trainer
 
 EXPECTED = {
     "multi_label": MultiLabel,
@@ -60,8 +57,10 @@ def source(group_column=None, bins=4):
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_task_is_found(tmp_path, name):
-    args = toy_args(tmp_path, **({"example_loss": None} | CASES[name].args))
-    found = find_task(task_model(name), CASES[name].data(), ["labels"], args)
+    given = CASES[name].args
+    found = find_task(
+        task_model(name), CASES[name].data(), ["labels"], weight_per_token=given.get("weight_per_token", False)
+    )
     assert type(found) is EXPECTED[name]
 
 
@@ -116,8 +115,11 @@ def test_arguments_that_do_not_fit_the_task(tmp_path):
         ({"group_column": "label"}, "no group_column for the task 'single_label'"),
         ({"example_loss": "squared_error"}, "example_loss for the task 'single_label'.*cross_entropy"),
         ({"task": "single"}, "task.*single_label"),
-        ({"feature_module": ["classifier"], "feature_weights": [0.5, 0.5]}, "a number in feature_weights for each"),
-        ({"feature_module": ["classifier"], "weighting": "uniform"}, "a transport weighting.*for feature_module"),
+        (
+            {"feature_module": ["classifier"], "cost_kwargs": {"block_weights": [0.5, 0.5]}},
+            "a number in .*block_weights.* for each",
+        ),
+        ({"feature_module": ["classifier"], "weighting": "uniform"}, "no feature_module with weighting='uniform'"),
         ({"label_bins": 0}, "1 <= label_bins"),
     ]
     for kw, message in cases:
@@ -254,7 +256,7 @@ def test_several_numbers_an_example():
 def test_units_of_tokens():
     """Numbers of the tokens of any rows, and back. Kills: offsets that forget the rows before."""
     counts = torch.tensor([2, 1, 3, 2])
-    data = TrainingData(None, None, torch.zeros(8), None, counts, np.arange(4), None, np.arange(0), ["a"], 1, None)
+    data = TrainingData(None, None, torch.zeros(8), None, counts, np.arange(4), None, np.arange(0), ["a"], 1)
     assert data.units_of(torch.tensor([2, 0])).tolist() == [3, 4, 5, 0, 1]
     assert data.examples_of(torch.tensor([7, 3, 5])).tolist() == [2, 3]
     assert data.train_units.tolist() == list(range(8))
@@ -273,7 +275,7 @@ def test_token_labels_are_checked(tmp_path):
         Tokens().fit(flat, source())
 
 
-@pytest.mark.parametrize("weighting", ["own_class", "clean_posterior"])
+@pytest.mark.parametrize("weighting", ["closed_form", "clean_posterior"])
 @pytest.mark.parametrize("warmup", [0, 2])
 def test_a_collator_that_truncates_tokens_is_named(tmp_path, weighting, warmup):
     """In a training step and in a pass before the solve. Kills: a check only where features are kept."""
@@ -293,42 +295,6 @@ def test_a_collator_that_truncates_tokens_is_named(tmp_path, weighting, warmup):
     )
     with pytest.raises(ValueError, match="labelled tokens that train_dataset has for this batch.*Truncate in"):
         trainer.train()
-
-
-def test_defaults_suit_the_task_and_what_the_user_set_wins(tmp_path):
-    """Logit adjustment has no place in a regression: the weights must balance. Kills: a preset that overrides the
-    user, arguments that keep the values of another task or weighting, and the schedule of `clean_posterior` for one
-    that needs several solves.
-    """
-    args = OTWeightedTrainingArguments(str(tmp_path), weight_smoothing=0.3, use_cpu=True)
-    once, every_epoch = (0, True, "examples"), (None, False)
-    schedule = attrgetter("weight_refresh_steps", "encode_at_solve", "target")
-    assert (args.weighting, args.example_loss) == ("clean_posterior", "logit_adjusted")
-    assert schedule(args) == once
-    args.resolve_task(Regression())
-    assert (args.weighting, args.example_loss, args.target_mass) == ("closed_form", "squared_error", "balanced")
-    assert (args.cost, args.reg, args.weight_smoothing) == ("combined", 0.1, 0.3)
-    assert schedule(args)[:2] == every_epoch
-    args.resolve_task(Tokens())
-    assert (args.weighting, args.example_loss) == ("clean_posterior", "logit_adjusted")
-    assert schedule(args) == once
-    assert (args.cost, args.reg, args.target_mass, args.weight_smoothing) == (None, None, "square_root", 0.3)
-    own = OTWeightedTrainingArguments(str(tmp_path), weighting="own_class", use_cpu=True)
-    own.resolve_task(Tokens())
-    assert (own.cost, own.reg, own.target_mass) == ("feature", 0.1, "class_prior")
-    assert schedule(own) == (*every_epoch, "prototypes")
-    # A reg means something to the weighting that a regression gets, and nothing to that of single tokens.
-    strong = OTWeightedTrainingArguments(str(tmp_path), reg=0.3, use_cpu=True)
-    strong.resolve_task(Regression())
-    assert (strong.weighting, strong.reg) == ("closed_form", 0.3)
-    with pytest.raises(ValueError, match=r"no reg with weighting='clean_posterior' \(the default\).*got 0.3"):
-        strong.resolve_task(Tokens())
-    own = OTWeightedTrainingArguments(str(tmp_path), weighting="own_class", use_cpu=True)
-    own.resolve_task(MultiLabel())
-    assert (own.weighting, own.target_mass, own.example_loss) == ("own_class", "class_prior", "binary_cross_entropy")
-    uniform = OTWeightedTrainingArguments(str(tmp_path), weighting="uniform", use_cpu=True)
-    uniform.resolve_task(Regression())
-    assert (uniform.weighting, uniform.meta_loss_coefficient) == ("uniform", 0.0)
 
 
 def test_a_task_of_ones_own(tmp_path):

@@ -10,15 +10,9 @@ import torch
 from transformers import Trainer, TrainingArguments
 
 from tests.task_toys import CASES, ROWS, task_model
-from tests.toys import history, host_args, logged, parameters, toy_trainer
+from tests.toys import PLAIN, history, host_args, logged, parameters, toy_trainer
 
-DEFAULT = dict.fromkeys(
-    (
-        *("weighting", "weight_scope", "cost", "example_loss", "weight_warmup", "weight_smoothing", "target"),
-        *("meta_loss_coefficient", "keep_class_totals", "head_only_after_warmup", "raw_weight_logits"),
-        *("target_mass", "standardize_features", "weight_steps", "reg"),
-    )
-)
+DEFAULT = dict.fromkeys((*PLAIN, "weighting"))
 TRANSPORT = DEFAULT | {"weight_warmup": 2, "weight_refresh_steps": 2, "meta_examples_per_class": 1}
 
 
@@ -136,17 +130,17 @@ def test_the_default_learns_weights(tmp_path, name):
     """
     trainer = build(name, tmp_path, max_steps=8, **(TRANSPORT | {"weight_refresh_steps": None}))
     trainer.train()
-    assert trainer.args.weighting == ("clean_posterior" if name == "tokens" else "closed_form")
+    assert trainer.settings.weighting == ("clean_posterior" if name == "tokens" else "closed_form")
     epoch = -(-len(trainer.training_data.train_rows) // 8)
     assert trainer._session.reweighter.solved_at == (2 if name == "tokens" else 2 + epoch)
-    weights = trainer.weights.weights
+    weights = trainer.weights_result.weights
     units = len(trainer.training_data.train_units)
     assert weights.shape == (units,)
     assert torch.isfinite(weights).all()
     assert weights.min() >= 0
     assert weights.mean() == pytest.approx(1, abs=1e-4)
     assert weights.std() > 1e-3
-    assert trainer.weights.class_totals.sum() == pytest.approx(1, abs=1e-5)
+    assert trainer.weights_result.class_totals.sum() == pytest.approx(1, abs=1e-5)
     assert len(trainer.training_data.class_names) == trainer.training_data.num_classes > 1
 
 

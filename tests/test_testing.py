@@ -7,38 +7,23 @@ from functools import partial
 import pytest
 import torch
 
+from hf_otw.config.build import build_class_mass, build_cost, build_weight_model
+from hf_otw.config.options import COSTS, OBJECTIVES, WEIGHTINGS
 from hf_otw.testing import FEATURE_DIM, NUM_CLASSES, NUM_EXAMPLES, check_cost, check_solver, check_weighting
-from hf_otw.transport import (
-    OBJECTIVES,
-    BoundedRows,
-    FreeRows,
-    RelaxedRows,
-    solve_geomloss,
-    solve_semi_relaxed,
-    solve_sinkhorn,
-    solve_symmetric,
-)
-from hf_otw.transport.blocks import CostBlocks
-from hf_otw.transport.costs import COSTS, FeatureCost
-from hf_otw.weighting import (
-    Agreement,
-    CleanPosterior,
-    ClosedForm,
-    Column,
-    KeepClassTotals,
-    OwnClassMass,
-    RowMass,
-    Table,
-    Uniform,
-    WeightModel,
-    WeightNet,
-    effective_number,
-    inverse_frequency,
-)
-from hf_otw.weighting.base import exact
+from hf_otw.transport import solve_geomloss, solve_semi_relaxed, solve_sinkhorn
+from hf_otw.transport.costs import FeatureCost
+from hf_otw.weighting import WeightModel, WeightNet
+from hf_otw.weighting.base import Facts, exact
 from tests import compare
 
-COUNTS = [NUM_EXAMPLES // NUM_CLASSES] * NUM_CLASSES
+#: Of the problem that `check_weighting` poses.
+FACTS = Facts(
+    labels=torch.arange(NUM_EXAMPLES) % NUM_CLASSES,
+    class_counts=torch.full((NUM_CLASSES,), NUM_EXAMPLES // NUM_CLASSES),
+    class_mass=build_class_mass("balanced"),
+    feature_dim=FEATURE_DIM,
+    read_column=lambda name: torch.arange(NUM_EXAMPLES),
+)
 
 
 def geomloss(blocks, a, b, *, reg):
@@ -46,35 +31,20 @@ def geomloss(blocks, a, b, *, reg):
     return solve_geomloss(C, a, b, reg=reg, max_iter=1000)
 
 
-SOLVERS = {
-    "semi_relaxed": solve_semi_relaxed,
-    "fixed": solve_sinkhorn,
-    "free": partial(solve_sinkhorn, rows=FreeRows()),
-    "relaxed": partial(solve_sinkhorn, rows=RelaxedRows(0.5)),
-    "bounded": partial(solve_sinkhorn, rows=BoundedRows(1.2)),
-    "geomloss": geomloss,
+SOLVERS = {"semi_relaxed": solve_semi_relaxed, "sinkhorn": solve_sinkhorn, "geomloss": geomloss}
+#: Arguments beside the defaults: each objective, and what takes another path.
+KWARGS = {
+    "closed_form": [{"target_ess": 0.5}],
+    "effective_number": [{"beta": 0.9}],
+    "table": [{"objective": name, "steps": 2} for name in OBJECTIVES],
+    "net": [{"objective": name, "steps": 2} for name in OBJECTIVES],
 }
-MODELS = {
-    "uniform": Uniform,
-    "column": lambda: Column(torch.arange(NUM_EXAMPLES)),
-    "inverse_frequency": lambda: inverse_frequency(COUNTS),
-    "effective_number": lambda: effective_number(COUNTS),
-    "closed_form": ClosedForm,
-    "closed_form_ess": lambda: ClosedForm(target_ess=0.5),
-    "relaxed_rows": RowMass,
-    "bounded_rows": lambda: RowMass(rows=BoundedRows(1.5)),
-    "own_class": OwnClassMass,
-    "agreement": Agreement,
-    "clean_posterior": CleanPosterior,
-    "keep_class_totals": lambda: KeepClassTotals(OwnClassMass()),
-    **{f"table_{name}": partial(Table, NUM_EXAMPLES, objective=OBJECTIVES[name], steps=2) for name in OBJECTIVES},
-    **{f"net_{name}": partial(WeightNet, FEATURE_DIM, objective=OBJECTIVES[name], steps=2) for name in OBJECTIVES},
-}
+MODELS = [(name, kwargs) for name in WEIGHTINGS if name != "none" for kwargs in ({}, *KWARGS.get(name, ()))]
 
 
 @pytest.mark.parametrize("name", COSTS)
 def test_every_named_cost_keeps_the_contract(name):
-    check_cost(COSTS[name]())
+    check_cost(build_cost(name, {}, NUM_CLASSES))
 
 
 @pytest.mark.parametrize("name", SOLVERS)
@@ -83,10 +53,14 @@ def test_every_solver_keeps_the_contract(name):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n.endswith("geomloss") else n for n in MODELS]
+    ("name", "kwargs"),
+    [
+        pytest.param(*model, marks=[pytest.mark.slow] if "geomloss" in str(model) else [], id=str(model))
+        for model in MODELS
+    ],
 )
-def test_every_weight_model_keeps_the_contract(name):
-    check_weighting(MODELS[name])
+def test_every_weighting_keeps_the_contract(name, kwargs):
+    check_weighting(lambda: build_weight_model(WEIGHTINGS[name], kwargs, FACTS))
 
 
 def _over_rows(source, target):
@@ -251,17 +225,3 @@ def test_comparators_accept_what_is_right():
     compare.assert_equal_up_to_constant(X + 7, X, atol=1e-6)
     compare.assert_plan(torch.outer(X, X), X, X, atol=1e-6)
     compare.assert_weights(torch.tensor([0.5, 1.5]), 2)
-
-
-def test_the_symmetric_solver_keeps_the_contract_of_solvers():
-    """Its rows and columns are one measure, so `check_solver`'s problem does not fit: same statements, on its own."""
-    g = torch.Generator().manual_seed(0)
-    z = torch.randn(9, 3, generator=g, dtype=torch.float64)
-    C, a, reg = torch.cdist(z, z), torch.arange(1, 10, dtype=torch.float64) / 45, 0.3
-    result = solve_symmetric(CostBlocks.of_matrix(C), a, reg=reg, tol=1e-8)
-    log_ratio = (result.potential_a[:, None] + result.potential_b - C) / reg
-    plan = torch.outer(a, a) * log_ratio.exp()
-    compare.assert_plan(plan, a, a, atol=1e-8)
-    compare.assert_equal_values(result.value_linear, (plan * C).sum(), atol=1e-8)
-    compare.assert_equal_values(result.value, (plan * (C + reg * log_ratio)).sum(), atol=1e-8)
-    assert result.converged

@@ -155,7 +155,7 @@ def hand_computed_loss(net, data):
         return F.cross_entropy(net.eval()(batch["input_ids"], batch["attention_mask"]).logits, batch["labels"]).item()
 
 
-@pytest.mark.parametrize("kw", [{"weighting": "own_class", "weight_refresh_steps": 1}, {"example_loss": "focal"}])
+@pytest.mark.parametrize("kw", [{"weighting": "closed_form", "weight_refresh_steps": 1}, {"example_loss": "focal"}])
 def test_evaluation_is_the_plain_mean_and_leaves_weights_alone(tmp_path, kw):
     """Kills: a weighted, adjusted or focal evaluation loss; a solve or a memory write in evaluation."""
     evaluation = toy_dataset((7, 5, 4), seed=4)
@@ -251,7 +251,7 @@ def test_a_model_without_labels_in_its_forward(tmp_path):
     with torch.no_grad():
         logits = trainer.model.eval()(batch["input_ids"], batch["attention_mask"])
     assert trainer.evaluate()["eval_loss"] == pytest.approx(F.cross_entropy(logits, batch["labels"]).item(), rel=1e-5)
-    assert trainer.weights.weights.std() > 0
+    assert trainer.weights_result.weights.std() > 0
     np.testing.assert_allclose(trainer.predict(evaluation).predictions, logits, rtol=1e-5, atol=1e-6)
 
 
@@ -274,7 +274,7 @@ def test_model_init(tmp_path):
     assert trainer.model is not first
     ours = parameters(trainer)
     assert len(trainer.model.classifier._forward_pre_hooks) == 1
-    assert trainer.weights.weights.std() > 0
+    assert trainer.weights_result.weights.std() > 0
     assert "hf_otw" in trainer.model.model_tags
     trainer.train()
     torch.testing.assert_close(parameters(trainer), ours, rtol=0, atol=0)
@@ -288,12 +288,12 @@ def test_a_plain_evaluation_needs_no_training(tmp_path):
 
 def test_weights_are_refused_before_training(tmp_path):
     trainer = toy_trainer(tmp_path)
-    for name in ("weights", "example_weights"):
+    for name in ("weights_result", "example_weights"):
         with pytest.raises(RuntimeError, match=r"training has not started: call `train\(\)` first"):
             getattr(trainer, name)
 
 
 def test_weighting_arguments_are_saved_with_a_checkpoint(tmp_path):
-    toy_trainer(tmp_path, save_strategy="steps", save_steps=4, reg=0.3).train()
+    toy_trainer(tmp_path, save_strategy="steps", save_steps=4, weighting_kwargs={"reg": 0.3}).train()
     args = torch.load(tmp_path / "checkpoint-4" / "training_args.bin", weights_only=False)
-    assert (args.reg, args.weighting) == (0.3, "own_class")
+    assert (args.weighting_kwargs["reg"], args.weighting) == (0.3, "closed_form")

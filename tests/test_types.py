@@ -13,7 +13,7 @@ from hf_otw._utils import required
 pytest.importorskip("mypy", reason='needs pip install -e ".[dev]"')
 ROOT = Path(__file__).resolve().parents[1]
 WRONG = """
-from hf_otw.registry import look_up
+from hf_otw._utils import look_up
 from hf_otw.weighting import ClosedForm
 
 def untyped(weights):

@@ -3,23 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hf_otw.transport import BoundedRows, RelaxedRows
 from hf_otw.transport.costs import CombinedCost, FeatureCost
 from hf_otw.types import Measure
-from hf_otw.weighting import (
-    Agreement,
-    ClosedForm,
-    Column,
-    KeepClassTotals,
-    OwnClassMass,
-    RowMass,
-    Uniform,
-    effective_number,
-    inverse_frequency,
-)
-from hf_otw.weighting.base import mean_one
+from hf_otw.weighting import Agreement, ClosedForm, Column, EffectiveNumber, InverseFrequency
+from hf_otw.weighting.base import Facts, mean_one
 from hf_otw.weighting.models.closed_form import reg_for_ess
 from hf_otw.weighting.statistics import class_totals, effective_sample_size
+from hf_otw.weighting.target import balanced_class_mass
 from tests.compare import assert_equal_values, assert_weights
 from tests.generators import label_only, mislabelled, random_problem
 
@@ -40,7 +30,7 @@ def test_label_cost_alone_is_inverse_frequency():
     """method.md section 3; 1e-9 is exp(-1 / 0.02) and rounding."""
     problem = label_only((9, 3, 1))
     w = weigh(ClosedForm(reg=0.02), problem).weights
-    assert_equal_values(w, inverse_frequency([9, 3, 1])(None, problem.source, None, None).weights, atol=1e-9)
+    assert_equal_values(w, InverseFrequency([9, 3, 1])(None, problem.source, None, None).weights, atol=1e-9)
 
 
 def test_a_large_label_cost_gives_each_class_the_target_mass():
@@ -70,14 +60,7 @@ def test_closed_form_moves_weight_inside_a_class_to_rows_that_look_like_the_meta
 
 @pytest.mark.parametrize(
     ("model", "cost"),
-    [
-        (ClosedForm(reg=0.1), CombinedCost()),
-        (OwnClassMass(reg=0.1), FeatureCost()),
-        (Agreement(reg=0.1), FeatureCost()),
-        (RowMass(reg=0.1, rows=RelaxedRows(0.3)), CombinedCost()),
-        (RowMass(reg=0.1, rows=BoundedRows(1.5)), CombinedCost()),
-        (KeepClassTotals(OwnClassMass(reg=0.1)), FeatureCost()),
-    ],
+    [(ClosedForm(reg=0.1), CombinedCost()), (Agreement(reg=0.1), FeatureCost())],
 )
 @pytest.mark.parametrize("seed", range(3))
 def test_mislabelled_rows_lose_weight(model, cost, seed):
@@ -88,10 +71,10 @@ def test_mislabelled_rows_lose_weight(model, cost, seed):
     assert w[wrong].mean() < 0.5 * w[~wrong].mean()
 
 
-def test_own_class_mass_of_right_labels_is_almost_uniform():
-    """Kills the row masses times the wrong mask: right labels keep their mass."""
+def test_agreement_of_right_labels_is_almost_uniform():
+    """Kills the wrong mask: right labels keep their weight."""
     problem, wrong = mislabelled()
-    w = weigh(OwnClassMass(reg=0.05), problem).weights
+    w = weigh(Agreement(reg=0.05), problem).weights
     assert effective_sample_size(w[~wrong]) > 0.9 * (~wrong).sum()
 
 
@@ -105,58 +88,9 @@ def test_agreement_by_hand():
     assert_equal_values(weigh(Agreement(reg=0.3), problem).weights, expected / expected.mean(), atol=1e-9)
 
 
-def test_bounded_rows_bound_the_weights():
-    problem = random_problem(40, 6, uniform=True)
-    free = weigh(ClosedForm(reg=0.1), problem).weights
-    bounded = weigh(RowMass(reg=0.1, rows=BoundedRows(1.4)), problem).weights
-    assert free.max() > 2
-    assert bounded.max() < 1.4 * (1 + 2e-3)  # the solver's tolerance, in the rescaling to mean 1
-
-
-def test_row_mass_defaults_to_relaxed_rows():
-    problem = random_problem(40, 6, uniform=True)
-    expected = weigh(RowMass(rows=RelaxedRows()), problem).weights
-    assert_equal_values(weigh(RowMass(), problem).weights, expected, atol=1e-12)
-
-
-@pytest.mark.parametrize("index", [torch.arange(60), torch.arange(12), torch.tensor([2, 5, 8, 11, 3])])
-def test_keep_class_totals_keeps_them_exactly(index):
-    """Also in a batch without class 0 or 1: the last one."""
-    problem, _ = mislabelled()
-    batch = rows_of(problem, index)
-    w = weigh(KeepClassTotals(ClosedForm(reg=0.1)), batch, CombinedCost()).weights
-    labels = batch.source.labels
-    assert_weights(w, len(index))
-    assert_equal_values(class_totals(w, labels, 3), class_totals(batch.source.mass, labels, 3), atol=1e-12)
-    inner = weigh(ClosedForm(reg=0.1), batch, CombinedCost()).weights
-    k = labels[0]
-    assert_equal_values(
-        w[labels == k] / w[labels == k].sum(), inner[labels == k] / inner[labels == k].sum(), atol=1e-9
-    )
-
-
-@pytest.mark.parametrize("left", [0.0, 5e-324])
-def test_keep_class_totals_gives_a_class_without_weight_its_prior_back(left):
-    """The smallest float kills multiplying before dividing, and a floor under the class's total."""
-    problem, _ = mislabelled()
-
-    class Drops(Uniform):
-        def forward(self, index, source, target, cost):
-            solved = super().forward(index, source, target, cost)
-            return solved._replace(weights=torch.where(source.labels == 1, left, solved.weights))
-
-    w = weigh(KeepClassTotals(Drops()), problem).weights
-    assert_equal_values(w, torch.ones_like(w), atol=1e-12)
-
-
-def test_keep_class_totals_needs_what_its_inner_model_needs():
-    assert KeepClassTotals(ClosedForm()).needs_transport
-    assert not KeepClassTotals(Uniform()).needs_transport
-
-
 def test_inverse_frequency_by_hand():
     """Kills a mean over classes: it is the mean over rows that is 1."""
-    model = inverse_frequency([6, 3, 1])
+    model = InverseFrequency([6, 3, 1])
     labels = torch.tensor([0] * 6 + [1] * 3 + [2])
     w = model(None, Measure(torch.zeros(10, 0), labels, torch.full((10,), 0.1)), None, None).weights
     assert_equal_values(w[[0, 6, 9]], torch.tensor([10 / 18, 10 / 9, 10 / 3]), atol=1e-6)
@@ -167,12 +101,35 @@ def test_effective_number_by_hand():
     beta, counts = 0.9, torch.tensor([6.0, 3, 1], dtype=torch.float64)
     expected = torch.tensor([0.1 / (1 - 0.9**6), 0.1 / (1 - 0.9**3), 1.0], dtype=torch.float64)
     expected = expected * 10 / (expected * counts).sum()
-    assert_equal_values(effective_number([6, 3, 1], beta=beta).class_weight, expected, atol=1e-12)
+    assert_equal_values(EffectiveNumber([6, 3, 1], beta=beta).class_weight, expected, atol=1e-12)
     ones = torch.ones(3, dtype=torch.float64)
-    assert_equal_values(effective_number([6, 3, 1], beta=0).class_weight, ones, atol=1e-12)
+    assert_equal_values(EffectiveNumber([6, 3, 1], beta=0).class_weight, ones, atol=1e-12)
 
 
-@pytest.mark.parametrize("make", [inverse_frequency, effective_number])
+def facts(**change):
+    """Of a training set of 11 rows, the last of which was split off."""
+    labels = torch.tensor([0] * 6 + [1] * 3 + [2] * 2)
+    return Facts(labels, torch.tensor([6, 3, 1]), balanced_class_mass)._replace(**change)
+
+
+def test_baselines_are_built_from_the_rows_that_are_trained_on():
+    """Kills: counts of all labels as given, in which the meta split is."""
+    found = InverseFrequency.from_facts(facts())
+    assert_equal_values(found.class_weight, InverseFrequency([6, 3, 1]).class_weight, atol=1e-12)
+    found = EffectiveNumber.from_facts(facts(), beta=0.9)
+    assert_equal_values(found.class_weight, EffectiveNumber([6, 3, 1], beta=0.9).class_weight, atol=1e-12)
+    other = EffectiveNumber.from_facts(facts())
+    assert_equal_values(other.class_weight, EffectiveNumber([6, 3, 1], beta=0.9999).class_weight, atol=1e-12)
+
+
+@pytest.mark.parametrize(("kwargs", "name"), [({}, "weight"), ({"column": "trust"}, "trust")])
+def test_column_is_read_by_its_name(kwargs, name):
+    columns = {"weight": torch.tensor([0.0, 1, 3]), "trust": torch.tensor([2.0, 2, 5])}
+    found = Column.from_facts(facts(read_column=columns.__getitem__), **kwargs)
+    assert_equal_values(found.values, columns[name].double() / columns[name].mean(), atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [InverseFrequency, EffectiveNumber])
 @pytest.mark.parametrize("counts", [[3, 0], [3, -1]])
 def test_a_class_without_examples_is_refused(make, counts):
     with pytest.raises(ValueError, match="at least one training example a class"):
@@ -182,7 +139,7 @@ def test_a_class_without_examples_is_refused(make, counts):
 @pytest.mark.parametrize("beta", [1.0, -0.1])
 def test_an_impossible_beta_is_refused(beta):
     with pytest.raises(ValueError, match="Expected 0 <= beta < 1"):
-        effective_number([1, 2], beta=beta)
+        EffectiveNumber([1, 2], beta=beta)
 
 
 def test_column_is_rescaled_and_found_by_index():

@@ -1,4 +1,4 @@
-"""What a weight model hands on: defaults, tolerances, starts, types, and the parts of another model."""
+"""Details of weight models: defaults, starts, types, and what is built by name."""
 
 from __future__ import annotations
 
@@ -8,30 +8,29 @@ import pytest
 import torch
 from torch import Tensor
 
-from hf_otw.transport import BoundedRows, RelaxedRows, objectives
+from hf_otw.transport import OBJECTIVES, objectives
 from hf_otw.transport.costs import FeatureCost
 from hf_otw.transport.objectives import (
     ObjectiveGradient,
-    divergence_objective,
     entropy_objective,
+    kl_geomloss_objective,
     kl_objective,
     sharp_objective,
 )
-from hf_otw.types import Cost, Measure, Weights
+from hf_otw.types import Cost, Measure
 from hf_otw.weighting import (
     Agreement,
     ClosedForm,
     Column,
-    KeepClassTotals,
-    OwnClassMass,
-    RowMass,
+    EffectiveNumber,
+    MirrorStep,
     SoftmaxSGDStep,
     Table,
-    WeightModel,
     WeightNet,
 )
-from hf_otw.weighting.base import exact
+from hf_otw.weighting.base import Facts
 from hf_otw.weighting.models.mirror import GROW, SHRINK, mirror_descent
+from hf_otw.weighting.target import balanced_class_mass
 
 N, M, D, K = 40, 6, 4, 3
 
@@ -53,8 +52,6 @@ INDEX = torch.arange(N)
     [
         (lambda: Agreement(), {"reg": 0.1}),
         (lambda: ClosedForm(), {"reg": 0.1, "target_ess": None}),
-        (lambda: OwnClassMass(), {"reg": 0.1, "tol": 1e-3, "max_iter": 500}),
-        (lambda: RowMass(), {"reg": 0.1, "tol": 1e-3, "max_iter": 500, "rows": RelaxedRows()}),
         (lambda: WeightNet(D), {"reg": 0.1, "steps": 20, "lr": 0.5, "objective": entropy_objective}),
         (lambda: Table(N), {"reg": 0.1, "steps": 20, "lr": 10.0, "objective": entropy_objective}),
         (lambda: SoftmaxSGDStep(), {"lr": 0.01, "weight_decay": 5e-4}),  # the paper's
@@ -65,29 +62,15 @@ def test_defaults(make: Any, defaults: dict[str, Any]) -> None:
     assert {name: getattr(model, name) for name in defaults} == defaults
 
 
-@pytest.mark.parametrize("make", [OwnClassMass, RowMass])
-def test_solver_gets_the_tolerance_and_the_limit(make: Any) -> None:
-    """Kills: a tolerance or a limit that is not passed on."""
-    hard = {"reg": 0.02}
-    assert make(**hard, tol=0.0, max_iter=500)(INDEX, SOURCE, TARGET, COST).converged == 0
-    assert make(**hard, tol=1e-5, max_iter=1)(INDEX, SOURCE, TARGET, COST).converged == 0
-    once, never = (
-        make(**hard, tol=tol, max_iter=limit)(INDEX, SOURCE, TARGET, COST) for tol, limit in ((10.0, 500), (0.0, 1))
-    )
-    assert once.converged == 1
-    torch.testing.assert_close(once.weights, never.weights, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("make", [OwnClassMass, RowMass, ClosedForm, WeightNet])
+@pytest.mark.parametrize(
+    "make",
+    [ClosedForm, Agreement, lambda: WeightNet(D, steps=1), lambda: Table(N, steps=1)],
+    ids=["closed_form", "agreement", "net", "table"],
+)
 def test_converged_is_a_number(make: Any) -> None:
     """It is logged beside the others, and summed over processes."""
-    model = make(D, steps=1) if make is WeightNet else make()
+    model = make()
     assert model(INDEX, SOURCE, TARGET, COST).converged.dtype == torch.float32
-
-
-def test_a_cap_of_one_is_a_cap() -> None:
-    found = RowMass(rows=BoundedRows(1.0), tol=1e-6)(INDEX, SOURCE, TARGET, COST)
-    torch.testing.assert_close(found.weights, SOURCE.mass / SOURCE.mass.mean(), rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -99,39 +82,55 @@ def test_column_has_the_type_of_the_masses(dtype: torch.dtype) -> None:
     torch.testing.assert_close(found, torch.tensor([1.5, 0.5], dtype=dtype))
 
 
-class Recording(WeightModel):
-    """Weights that were given, and what it was called with."""
-
-    divisible = learns_cost = True
-
-    def __init__(self, weights: Tensor) -> None:
-        super().__init__()
-        self.given, self.calls = weights, []
-
-    def forward(self, index: Tensor, source: Measure, target: Measure | None, cost: Cost | None) -> Weights:
-        self.calls.append((index, source, target, cost))
-        return exact(self.given)
+FACTS = Facts(SOURCE.labels, torch.bincount(SOURCE.labels), balanced_class_mass, feature_dim=D, seed=3)
 
 
-def test_keep_class_totals_hands_everything_on() -> None:
-    inner = Recording(torch.ones(N))
-    model = KeepClassTotals(inner)
-    assert (model.needs_transport, model.divisible, model.learns_cost) == (True, True, True)
-    model(INDEX, SOURCE, TARGET, COST)
-    assert all(found is given for found, given in zip(inner.calls[0], (INDEX, SOURCE, TARGET, COST), strict=True))
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("make", [Table, WeightNet])
+def test_objectives_are_built_by_name(make: Any, objective: str) -> None:
+    """Kills: a name that is dropped, or arguments beside it."""
+    model = make.from_facts(FACTS, objective=objective, reg=0.3, steps=7)
+    assert (model.objective, model.reg, model.steps) == (OBJECTIVES[objective], 0.3, 7)
+    assert make.from_facts(FACTS).objective is entropy_objective
 
 
-def test_keep_class_totals_of_a_class_with_little_weight() -> None:
-    """Kills: the prior for a class that has weight, though less than one row's."""
-    labels = torch.tensor([0, 0, 1, 1])
-    source = Measure(torch.zeros(4, 1), labels, torch.full((4,), 0.25))
-    found = KeepClassTotals(Recording(torch.tensor([0.1, 0.3, 1.2, 2.4])))(torch.arange(4), source, None, None)
-    torch.testing.assert_close(found.weights, torch.tensor([0.5, 1.5, 2 / 3, 4 / 3]))
+class TestTableOfFacts:
+    def test_update(self) -> None:
+        assert Table.from_facts(FACTS).update is None
+        given = Table.from_facts(FACTS, lr=0.3).update
+        assert isinstance(given, MirrorStep)
+        assert given.lr == 0.3
+
+    @pytest.mark.parametrize(("kwargs", "lr"), [({}, 0.01), ({"lr": 0.3}, 0.3)])
+    def test_raw_logits_start_at_effective_numbers(self, kwargs: dict[str, float], lr: float) -> None:
+        """As in the paper's code. Kills: a start at 0, at which the loss is multiplied by nothing."""
+        facts = FACTS._replace(labels=torch.tensor([0, 0, 1, 2]), class_counts=torch.tensor([20, 10, 1]))
+        table = Table.from_facts(facts, raw=True, **kwargs)
+        expected = EffectiveNumber([20, 10, 1]).class_weight[facts.labels].float()
+        torch.testing.assert_close(table.logits, expected, rtol=0, atol=0)
+        assert isinstance(table.update, SoftmaxSGDStep)
+        assert (table.raw, table.update.lr) == (True, lr)
+        assert not Table.from_facts(facts).raw
+        assert Table.from_facts(facts).logits.tolist() == [0] * 4
+
+
+def test_net_of_facts() -> None:
+    """Kills: parameters that are the same whatever the seed, an argument that is dropped."""
+    found = WeightNet.from_facts(FACTS, hidden_dim=5, lr=0.7)
+    assert found.weight.shape == (5, D)
+    torch.testing.assert_close(found.weight, WeightNet(D, hidden_dim=5, seed=3).weight, rtol=0, atol=0)
+    assert found.lr.item() == 0.7
 
 
 @pytest.mark.parametrize("make", [lambda **kw: WeightNet(D, **kw), lambda **kw: Table(N, **kw)], ids=["net", "table"])
 @pytest.mark.parametrize(
-    ("objective", "divisible"), [(entropy_objective, True), (kl_objective, True), (divergence_objective, False)]
+    ("objective", "divisible"),
+    [
+        (entropy_objective, True),
+        (kl_objective, True),
+        (sharp_objective, True),
+        (kl_geomloss_objective, False),
+    ],
 )
 def test_divisible_where_the_objective_is(make: Any, objective: Any, divisible: bool) -> None:
     assert make(objective=objective).divisible is divisible
@@ -213,26 +212,6 @@ def test_objectives_use_their_start_and_their_limit(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(objectives, "MAX_ITER", 1)
     assert not objective(SOURCE, TARGET, COST, 0.05, None).converged
     assert objective(SOURCE, TARGET, COST, 0.05, solved.potential_b).converged
-
-
-def test_a_divergence_converges_when_both_of_its_problems_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kills: a divergence that says so of one problem only, a start that is dropped, a limit that is not passed on."""
-    cross = kl_objective(SOURCE, TARGET, COST, 0.05, None)
-    monkeypatch.setattr(objectives, "MAX_ITER", 1)
-    found = divergence_objective(SOURCE, TARGET, COST, 0.05, cross.potential_b)
-    assert not found.converged
-    assert found.marginal_error > 10 * cross.marginal_error
-    monkeypatch.undo()
-    assert divergence_objective(SOURCE, TARGET, COST, 0.05, cross.potential_b).converged
-
-
-def test_divergence_starts_the_crossing_problem_from_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    cross = kl_objective(SOURCE, TARGET, COST, 0.05, None)
-    within = objectives._solve_within(SOURCE, COST, 0.05)
-    monkeypatch.setattr(objectives, "_solve_within", lambda *_: within)
-    monkeypatch.setattr(objectives, "MAX_ITER", 1)
-    assert divergence_objective(SOURCE, TARGET, COST, 0.05, cross.potential_b).converged
-    assert not divergence_objective(SOURCE, TARGET, COST, 0.05, None).converged
 
 
 def test_sharp_gradient_over_several_blocks() -> None:

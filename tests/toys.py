@@ -27,7 +27,8 @@ from transformers import (
 )
 
 from hf_otw import OTWeightedTrainer, OTWeightedTrainingArguments
-from hf_otw.config.options import OF_A_GIVEN_COST
+from hf_otw.config.options import WEIGHTINGS
+from hf_otw.config.settings import SHARED
 
 # Matrices of 16 columns: a second thread costs thirty times what it saves where cores are shared. The Trainer collects
 # garbage at every start, and half a second of it goes through what the imports above left.
@@ -41,19 +42,16 @@ COUNTS = (28, 14, 6)  # 48 examples, imbalanced
 #: Plain weighted cross-entropy: what a test does not set, it must not depend on.
 PLAIN = {
     "example_loss": "cross_entropy",
+    "weight_scope": "dataset",
     "weight_warmup": 0.0,
-    "weight_smoothing": 0.0,
     "meta_loss_coefficient": 0.0,
-    "keep_class_totals": False,
-    "head_only_after_warmup": False,
-    "raw_weight_logits": False,
+    "cost": "feature",
     "target_mass": "class_prior",
-    "target": "prototypes",
+    "target_points": "prototypes",
     "standardize_features": True,
     "meta_examples_per_class": 2,
-    "reg": 0.1,
-    "weight_steps": 3,
 }
+PLAIN_KWARGS = {"reg": 0.1, "steps": 3}
 
 
 def bert(dropout: float = 0.0, **config: Any) -> BertForSequenceClassification:
@@ -224,13 +222,23 @@ def host_args(tmp_path: Path, **kw: Any) -> dict[str, Any]:
 
 
 def plain_args(**kw: Any) -> dict[str, Any]:
-    """`PLAIN` with transport over the data set, and what is given. The default weighting, which learns its cost and
-    has its own target, gets none of those of `PLAIN`.
+    """`PLAIN` with the closed form over the data set, and what is given; without what the weighting does not read, and
+    for the default weighting, which has its own target, without that of `PLAIN`.
     """
-    base = {"weighting": "own_class", "weight_scope": "dataset", "cost": "feature"} | PLAIN
-    if kw.get("weighting") == "clean_posterior":
-        base |= dict.fromkeys(OF_A_GIVEN_COST) | {"target": None}
-    return base | kw
+    weighting = kw.setdefault("weighting", "closed_form")
+    option = WEIGHTINGS.get(weighting) or WEIGHTINGS["closed_form"]  # None: the weighting is an object
+    idle = {name for name in SHARED if name not in option.uses}
+    if weighting == "none":
+        idle = set(PLAIN)
+    elif weighting == "clean_posterior":
+        idle |= {"target_points"}
+    elif not option.needs_transport and not kw.get("meta_loss_coefficient"):
+        idle |= {"meta_examples_per_class"}
+    found = {name: value for name, value in PLAIN.items() if name not in idle} | kw
+    if weighting is not None:
+        kwargs = option.merged(kw.get("weighting_kwargs") or {}, PLAIN_KWARGS)
+        found["weighting_kwargs"] = kwargs or None
+    return found
 
 
 def toy_args(tmp_path: Path, **kw: Any) -> OTWeightedTrainingArguments:
@@ -241,6 +249,12 @@ def toy_args(tmp_path: Path, **kw: Any) -> OTWeightedTrainingArguments:
 def toy_trainer(tmp_path: Path, *, net: Any = None, data: Any = None, **kw: Any) -> OTWeightedTrainer:
     """A trainer over toys; `trainer_*` keywords go to the trainer, the others to the arguments."""
     own = {name.removeprefix("trainer_"): kw.pop(name) for name in list(kw) if name.startswith("trainer_")}
+    if "weighting" in own:
+        kw["weighting"] = None
+    if "cost" in own:
+        kw["cost"] = None
+    if "example_loss" in own:
+        kw["example_loss"] = None
     return OTWeightedTrainer(
         model=model() if net is None else net,
         args=toy_args(tmp_path, **kw),

@@ -64,7 +64,7 @@ def by_transport(method: str, **options: Any) -> Callable[[Problem, int], Qualit
             problem.labels,
             problem.meta_features,
             problem.meta_labels,
-            standardize=False,
+            standardize_features=False,
             **options,
         )
         return {method: found.weights.double().numpy()}
@@ -136,8 +136,10 @@ CLEANLAB_WITH_META = tuple(f"{name}_with_meta" for name in CLEANLAB)
 #: Names of the methods that share their work -> their qualities.
 SCORERS: dict[tuple[str, ...], Callable[[Problem, int], Qualities]] = {
     ("default",): by_transport("default", weighting=doubts()),
-    ("closed_form",): by_transport("closed_form", reg=0.1, target="prototypes"),
-    ("agreement",): by_transport("agreement", weighting="agreement", target="prototypes"),
+    ("closed_form",): by_transport(
+        "closed_form", weighting="closed_form", target_points="prototypes", target_mass="class_prior"
+    ),
+    ("agreement",): by_transport("agreement", weighting="agreement"),
     ("nearest_neighbours",): by_neighbours,
     CLEANLAB: by_cleanlab("", with_meta=False),
     CLEANLAB_WITH_META: by_cleanlab("_with_meta", with_meta=True),

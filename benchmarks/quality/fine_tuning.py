@@ -99,7 +99,7 @@ METHODS: dict[str, FineTuned] = {
     "focal": FineTuned({"weighting": "uniform", "example_loss": "focal"}),
     "effective_number": FineTuned({"weighting": "effective_number"}),
     "paper": FineTuned({"preset": "paper"}),
-    "closed_form": FineTuned({"weighting": "closed_form"}),
+    "closed_form": FineTuned({"weighting": "closed_form", "target_mass": "class_prior"}),
 }
 
 

@@ -15,7 +15,7 @@ from hf_otw.config.presets import PAPER
 from hf_otw.transport import OBJECTIVES
 from hf_otw.transport.costs import CombinedCost
 from hf_otw.types import Measure
-from hf_otw.weighting import SoftmaxSGDStep, Table, effective_number
+from hf_otw.weighting import EffectiveNumber, SoftmaxSGDStep, Table
 from hf_otw.weighting.target import prototypes_target
 
 
@@ -86,13 +86,13 @@ class Paper(OneByOne):
 
     def objective(self, prepared: Prepared, setting: Setting, seed: int) -> Objective:
         problem, K = prepared.problem, prepared.problem.num_classes
-        start = effective_number(problem.class_counts.tolist()).class_weight[problem.labels].float()
+        start = EffectiveNumber(problem.class_counts.tolist()).class_weight[problem.labels].float()
         table = Table(
             len(start),
-            objective=OBJECTIVES[PAPER["objective"]],
-            reg=PAPER["reg"],
-            steps=PAPER["weight_steps"],
-            update=SoftmaxSGDStep(lr=PAPER["weight_lr"]),
+            objective=OBJECTIVES[PAPER["weighting_kwargs"]["objective"]],
+            reg=PAPER["weighting_kwargs"]["reg"],
+            steps=PAPER["weighting_kwargs"]["steps"],
+            update=SoftmaxSGDStep(lr=PAPER["weighting_kwargs"]["lr"]),
             init=start,
             raw=True,
         )

@@ -113,7 +113,7 @@ METHODS: dict[str, Method] = {
     "paper": Paper(),
     "paper_without_transport": Paper(transport=False),
     "closed_form": Method(
-        prepare=transport(reg=0.1, target="prototypes"),
+        prepare=transport(weighting="closed_form", target_points="prototypes", target_mass="class_prior"),
         example_loss=adjusted,
         meta_coefficient=lambda setting: 0.1,
     ),

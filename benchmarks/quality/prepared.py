@@ -74,7 +74,7 @@ def transport(**options: Any) -> Callable[[Problem, int], Prepared]:
             problem.labels,
             problem.meta_features,
             problem.meta_labels,
-            standardize=False,
+            standardize_features=False,
             **options,
         )
         return weighted(problem, found.weights.float())

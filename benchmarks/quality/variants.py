@@ -111,8 +111,7 @@ VARIANTS: dict[str, Method] = {
     "one_covariance": _default(0.1, with_one_covariance),
     "own_covariances": _default(0.1, with_own_covariances),
     "always_believed": _default(0.1, transport(weighting=CleanPosterior(class_mass=square_root_mass, beliefs=(1.0,)))),
-    "agreement": _default(0.1, transport(weighting="agreement", reg=0.1, target="prototypes")),
-    "own_class": _default(0.1, transport(weighting="own_class", reg=0.1, target="prototypes")),
+    "agreement": _default(0.1, transport(weighting="agreement")),
 }
 #: What the variants stand beside.
 BESIDE = ("default", "logit_adjustment", "logit_adjustment_meta_term", "inverse_frequency", "closed_form")

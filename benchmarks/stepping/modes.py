@@ -19,9 +19,9 @@ ONCE = {"weight_warmup": 1, "weight_refresh_steps": 0}
 WITHOUT_META_TERM = {"meta_loss_coefficient": 0.0}
 MODES: dict[str, dict[str, Any]] = {
     "uniform": {"weighting": "uniform"},
-    "dataset": {"weighting": "own_class", **ONCE, **WITHOUT_META_TERM},
-    "dataset, mapped": {"weighting": "own_class", "feature_memory": "mapped", **ONCE, **WITHOUT_META_TERM},
-    "dataset, sharded": {"weighting": "own_class", "feature_memory": "sharded", **ONCE, **WITHOUT_META_TERM},
+    "dataset": {"weighting": "closed_form", **ONCE, **WITHOUT_META_TERM},
+    "dataset, mapped": {"weighting": "closed_form", "feature_memory": "mapped", **ONCE, **WITHOUT_META_TERM},
+    "dataset, sharded": {"weighting": "closed_form", "feature_memory": "sharded", **ONCE, **WITHOUT_META_TERM},
     "default": {**ONCE, **WITHOUT_META_TERM},
     "default, meta term": {**ONCE},
     "batch": {"weighting": "closed_form", "weight_scope": "batch", **ONCE, **WITHOUT_META_TERM},

@@ -85,5 +85,5 @@ def solve(
     weighting: str | WeightModel,
 ) -> np.ndarray:
     """Weights of the rows, by the examples of the meta set."""
-    result = learn_weights(features, labels, meta_features, meta_labels, weighting=weighting, target="examples")
+    result = learn_weights(features, labels, meta_features, meta_labels, weighting=weighting, target_points="examples")
     return np.asarray(result.weights)

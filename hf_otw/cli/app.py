@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from hf_otw import __version__
+from hf_otw._version import __version__
 from hf_otw.cli import audit, compare, doctor, recipes, report, train, weights
 from hf_otw.cli.terminal import tell
 

@@ -26,7 +26,7 @@ def weights(
     meta: o.Meta = None,
     meta_per_class: o.MetaPerClass = 10,
     max_rows: o.MaxRows = None,
-    weighting: Annotated[str, typer.Option(help="clean_posterior, own_class or agreement.")] = "clean_posterior",
+    weighting: Annotated[str, typer.Option(help="clean_posterior, agreement, ...")] = "clean_posterior",
     seed: o.Seed = 0,
     output: Annotated[Path, typer.Option(help="Parquet file to write.")] = Path("weights.parquet"),
 ) -> None:

@@ -1,277 +1,212 @@
-"""`OTWeightedTrainingArguments`: `TrainingArguments` and how to weight."""
+"""`OTWeightedTrainingArguments`: `TrainingArguments`, and how to weight."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
-from hf_otw._utils import look_up
-from hf_otw.config.options import EXAMPLE_LOSSES, OF_A_GIVEN_COST, RANGES, TASKS, WEIGHTINGS
+from hf_otw.config.options import (
+    COSTS,
+    EXAMPLE_LOSSES,
+    FEATURE_MEMORIES,
+    TARGET_MASSES,
+    TARGET_POINTS,
+    TASKS,
+    WEIGHT_SCOPES,
+    WEIGHTINGS,
+    Option,
+)
 from hf_otw.config.pickling import PickledWithoutToken
-from hf_otw.config.presets import BASELINES, PRESETS, defaults
-from hf_otw.transport import OBJECTIVES
-from hf_otw.transport._check import check_reg
-from hf_otw.transport.costs import COSTS
-from hf_otw.weighting.target import TARGET_MASSES, TARGETS
+from hf_otw.config.presets import PRESETS
+from hf_otw.config.settings import Settings, TaskFacts, check_names, resolve
 
-if TYPE_CHECKING:
-    from hf_otw.tasks import Task
-    from hf_otw.weighting import WeightModel
+_KWARGS = ("weighting_kwargs", "cost_kwargs", "example_loss_kwargs")
 
 
-def _field(help_text: str, default: object = None, choices: Iterable[str] | None = None) -> Any:
+def _option(help_text: str, choices: Iterable[str] | None = None, *, default: Any = None) -> Any:
     metadata: dict[str, Any] = {"help": help_text}
     if choices is not None:
         metadata["choices"] = list(choices)
+    if isinstance(choices, Mapping):
+        metadata["help"] += " " + "; ".join(
+            _described(found) for found in choices.values() if isinstance(found, Option)
+        )
     return field(default=default, metadata=metadata)
+
+
+def _described(option: Option) -> str:
+    return f"`{option.name}`: {option.help.rstrip('.')}"
 
 
 @dataclass
 class WeightingArguments:
-    """How examples are weighted. A field left at None takes its value from `preset`."""
+    """How examples are weighted. A field left at None takes its value from the task, the weighting or `preset`.
 
-    task: str | None = _field(
-        "What is trained. Default: told from the model's class, its `problem_type`, or the labels.", choices=TASKS
+    Args:
+        preset: set of defaults, `default` or `paper` (Guo et al. 2022 as its authors ran it).
+
+        weighting: where weights come from.
+        weighting_kwargs: arguments of that weighting, such as `{"reg": 0.05}`.
+        weight_scope: solve over the whole training set (`dataset`) or in every step over its batch (`batch`).
+        weight_warmup: training with all weights 1 before the first solve.
+        weight_refresh_steps: optimizer steps between two solves.
+
+        cost: ground cost between training rows and meta columns.
+        cost_kwargs: arguments of that cost.
+        target_mass: total mass of each class.
+        target_points: how meta examples become columns of the cost.
+
+        feature_module: module whose input is the feature.
+        feature_memory: where features of the training set are kept.
+        standardize_features: centre and scale features before the cost.
+        encode_at_solve: encode the training set anew at each solve.
+
+        example_loss: loss of one example.
+        example_loss_kwargs: arguments of that loss.
+        head_only_after_warmup: train the head alone once the warm-up is over.
+
+        meta_examples_per_class: size of the meta set that is split off the training set.
+        meta_loss_coefficient: factor of the mean loss of a meta batch in every step.
+        meta_batch_size: examples in that meta batch.
+
+        task: what is trained.
+        weight_per_token: token classification, a weight per labelled token.
+        group_column: column that takes the place of the class.
+        label_bins: regression, intervals that count as classes.
+
+        save_example_weights: keep weights and feature memory in checkpoints.
+        push_example_weights: allow uploads of weights and features of single examples.
+    """
+
+    preset: str = _option(
+        "Set of defaults: `default` (measured to be best) or `paper` (Guo et al. 2022, faithful).",
+        PRESETS.keys(),
+        default="default",
     )
-    weight_per_token: bool = _field("Token classification: a weight per labelled token, not per sequence.", False)
-    group_column: str | None = _field(
-        "Column of the training set with each example's group (domain, language, ...), which takes the place of the "
-        "class: for language modelling, and, if you like, regression and token classification."
+    weighting: str | None = _option("Where weights come from.", WEIGHTINGS)
+    weighting_kwargs: dict[str, Any] | str | None = _option(
+        "Arguments of the weighting, such as '{\"reg\": 0.05}': "
+        + "; ".join(
+            f"`{found.name}` takes {', '.join(argument.name for argument in found.arguments)}"
+            for found in WEIGHTINGS.values()
+            if found.arguments
+        )
+        + "."
     )
-    label_bins: int = _field("Regression: intervals of equal width that count as classes.", 10)
-    preset: str = _field(
-        "Set of defaults: `default` (measured to be best) or `paper` (Guo et al. 2022, faithful).", "default", PRESETS
-    )
-    weighting: str | None = _field(
-        "Where weights come from. Transport: `clean_posterior` (probability that the label is right, noise rate "
-        "estimated), `own_class` (mass that the plan ships to the row's own class), `agreement` (softmax over the "
-        "columns), `closed_form` (free rows), `relaxed_rows`, `bounded_rows`, `table` (a logit per example), `net` "
-        "(a network from features to a logit). Baselines: `uniform`, `inverse_frequency`, `effective_number`, "
-        "`column`. `none` is the stock Trainer, bit for bit.",
-        choices=WEIGHTINGS,
-    )
-    weight_scope: str | None = _field(
+    weight_scope: str | None = _option(
         "`dataset`: solve over the whole training set, from a feature memory. `batch`: solve in every step over its "
         "batch.",
-        choices=("dataset", "batch"),
+        WEIGHT_SCOPES,
     )
-    cost: str | None = _field("Ground cost; `clean_posterior` learns its own.", choices=COSTS)
-    label_weight: float | None = _field(
-        "Weight of the label cost in the `combined` cost, and height of the `label` cost."
-    )
-    objective: str | None = _field("What `table` and `net` minimise.", choices=OBJECTIVES)
-    reg: float | None = _field(
-        "Entropic strength, in units of the cost (cosine costs lie in [0, 2]). Default: 0.1; `clean_posterior` has "
-        "none."
-    )
-    target_ess: float | None = _field(
-        "`closed_form` only: choose `reg` so that the weights are worth this fraction of the examples (effective "
-        "sample size)."
-    )
-    row_rho: float = _field("`relaxed_rows`: price of leaving the prior row mass, in units of the cost.", 0.3)
-    row_cap: float = _field("`bounded_rows`: largest multiple of its prior mass that a row may take.", 1.5)
-    target_mass: str | None = _field(
-        "Mass of the classes: `class_prior` (each keeps its share), `balanced` (1/K a class), or `square_root` (half "
-        "way between them).",
-        choices=TARGET_MASSES,
-    )
-    target: str | None = _field(
-        "Meta columns: `prototypes` (class means in feature space) or `examples`.", choices=TARGETS
-    )
-    feature_memory: str = _field(
-        "Features of the training set, 2 bytes a number, on several processes: all of them on each (`replicated`), or "
-        "an equal part on each (`sharded`), or that part in a file that is mapped into memory (`mapped`). The solve "
-        "is divided among the processes in any case.",
-        "replicated",
-        choices=("replicated", "sharded", "mapped"),
-    )
-    keep_class_totals: bool | None = _field(
-        "Rescale the weights so that each class keeps its share of the total: transport then re-weights inside the "
-        "classes only."
-    )
-    standardize_features: bool | None = _field("Centre and scale features before the cost.")
-    example_loss: str | None = _field(
-        "Loss of one example. `logit_adjusted` adds the log of each class's share of the total weight to the logits. "
-        "Default: the preset's where it fits the task, else the task's own.",
-        choices=EXAMPLE_LOSSES,
-    )
-    logit_adjustment_tau: float = _field("Strength of the logit adjustment.", 1.0)
-    focal_gamma: float = _field("Exponent of the focal loss.", 2.0)
-    weight_warmup: float | None = _field(
+    weight_warmup: float | None = _option(
         "Training with all weights 1 before the first solve: a number of steps if >= 1, a fraction of all steps if "
         "below. Default: an epoch, at most half of the training."
     )
-    weight_refresh_steps: int | None = _field(
+    weight_refresh_steps: int | None = _option(
         "Dataset scope: solve again every so many optimizer steps (also the age at which meta features are "
         "renewed); 0: solve once. Default: an epoch; `clean_posterior`: once."
     )
-    encode_at_solve: bool | None = _field(
+    cost: str | None = _option("Ground cost; `clean_posterior` learns its own.", COSTS)
+    cost_kwargs: dict[str, Any] | str | None = _option(
+        "Arguments of the cost: `label_weight` (`label`, `combined`), `block_weights` (`feature`, `combined`)."
+    )
+    target_mass: str | None = _option(
+        "Total mass of each class. Default: `square_root` with the loss `logit_adjusted`, which does the other half; "
+        "else `balanced`.",
+        TARGET_MASSES,
+    )
+    target_points: str | None = _option("How meta examples become columns of the cost.", TARGET_POINTS)
+    feature_module: list[str] | None = _option(
+        "Dotted path of the module whose input is the feature. Default: the head. Several paths, one per modality, "
+        "make a mixture of their cosine costs."
+    )
+    feature_memory: str | None = _option(
+        "Features of the training set, 2 bytes per number; on several processes all of them on each "
+        "(`replicated`, the default), an equal part on each (`sharded`), or that part in a file mapped into memory "
+        "(`mapped`). The solve is divided among the processes in any case.",
+        FEATURE_MEMORIES,
+    )
+    standardize_features: bool | None = _option("Centre and scale features before the cost.")
+    encode_at_solve: bool | None = _option(
         "Dataset scope: a forward pass over the training set at each solve, for features of one model, instead of "
         "what training has last seen of each example. Default: for `clean_posterior`."
     )
-    weight_smoothing: float | None = _field(
-        "Moving average over solves: share of the old weights that is kept, in [0, 1)."
+    example_loss: str | None = _option(
+        "Loss of one example. Default: the preset's where it fits the task, else the task's own.", EXAMPLE_LOSSES
     )
-    weight_steps: int | None = _field("`table` and `net`: gradient steps a solve.")
-    weight_lr: float | None = _field(
-        "`table` and `net`: learning rate of those steps. Default: suited to the objective."
+    example_loss_kwargs: dict[str, Any] | str | None = _option(
+        "Arguments of the loss: `tau` (`logit_adjusted`), `gamma` (`focal`)."
     )
-    raw_weight_logits: bool | None = _field(
-        "`table`: multiply the loss by the logits themselves, starting at effective-number class weights, and "
-        "update them by plain SGD."
-    )
-    head_only_after_warmup: bool | None = _field(
+    head_only_after_warmup: bool | None = _option(
         "Train the head alone once `weight_warmup` is over: the paper's second stage."
     )
-    meta_examples_per_class: int = _field(
-        "Size of the meta set split off the training set when no `meta_dataset` is given.", 10
+    meta_examples_per_class: int | None = _option(
+        "Size of the meta set split off the training set when no `meta_dataset` is given. Default: 10."
     )
-    meta_loss_coefficient: float | None = _field(
+    meta_loss_coefficient: float | None = _option(
         "Adds this times the mean cross-entropy of a meta batch to the loss of every step; with "
         "`head_only_after_warmup` only from then on."
     )
-    meta_batch_size: int | None = _field("Examples in that meta batch; the whole meta set if unset in the preset too.")
-    effective_number_beta: float = _field("`effective_number`: beta of Cui et al. 2019.", 0.9999)
-    weight_column: str = _field("`column`: name of the column of the training set that holds the weights.", "weight")
-    feature_module: list[str] | None = _field(
-        "Dotted path of the module whose input is the feature. Default: the head. Several paths, one a modality, "
-        "make a mixture of their cosine costs."
+    meta_batch_size: int | None = _option(
+        "Examples in that meta batch. Default: 8; the whole meta set in the preset `paper`."
     )
-    feature_weights: list[float] | None = _field("Shares of several feature modules in that mixture. Default: equal.")
-    save_weights_in_checkpoints: bool = _field(
+    task: str | None = _option(
+        "What is trained. Default: told from the model's class, its `problem_type`, or the labels.", TASKS
+    )
+    weight_per_token: bool = _option(
+        "Token classification: a weight per labelled token, not per sequence.", default=False
+    )
+    group_column: str | None = _option(
+        "Column of the training set with each example's group (domain, language, ...), which takes the place of the "
+        "class: for language modelling and, if wanted, regression and token classification."
+    )
+    label_bins: int | None = _option("Regression: intervals of equal width that count as classes. Default: 10.")
+    save_example_weights: bool = _option(
         "Keep weights and feature memory in checkpoints, for an exact resume. Without it, a resumed run solves anew.",
-        True,
+        default=True,
     )
-    push_example_weights: bool = _field(
+    push_example_weights: bool = _option(
         "Let `hub_strategy='checkpoint'` and `'all_checkpoints'` upload the weights and features of single examples "
         "that checkpoints hold.",
-        False,
+        default=False,
     )
 
-    def resolve_weighting(self) -> None:
-        """Fill in the preset and check every value.
+    def given(self) -> dict[str, Any]:
+        """What the user set, by name: fields that differ from their default.
 
         Raises:
-            ValueError: an unknown name, or a number out of its range.
+            ValueError: a `*_kwargs` string that is not a JSON object.
         """
-        open_names = [name for name in defaults(self.preset, None) if getattr(self, name) is None]
-        chosen = defaults(self.preset, self.weighting)
-        #: What the user left open, and the value that it was given.
-        self._filled = {**getattr(self, "_filled", {}), **{name: chosen[name] for name in open_names}}
-        for name in open_names:
-            setattr(self, name, chosen[name])
-        self._check()
-        if "weighting" not in self._filled:  # else the task may choose another
-            self.check_combination()
+        fields = dataclasses.fields(WeightingArguments)
+        found = {f.name: getattr(self, f.name) for f in fields if getattr(self, f.name) != f.default}
+        for name in _KWARGS:
+            if isinstance(found.get(name), str):
+                found[name] = _parsed(name, found[name])
+        return found
 
-    def resolve_task(self, task: Task, weight_model: WeightModel | None = None) -> None:
-        """Give the arguments that the user left open the values that suit a task.
-
-        Args:
-            task: what is trained.
-            weight_model: the user's own, which takes the place of `weighting`.
+    def settings(self, task: TaskFacts | None = None) -> Settings:
+        """Resolve the options, see `hf_otw.config.settings.resolve`.
 
         Raises:
-            ValueError: arguments that do not fit the task.
+            ValueError: an unknown name, a value out of range, or a setting without effect.
         """
-        left_open = [name for name, value in self._filled.items() if getattr(self, name) == value]
-        of_task = {}
-        if self.preset == "default" and "weighting" in left_open:
-            # A weight model that is given its cost gets the defaults of those that are.
-            given_cost = weight_model is not None and not weight_model.learns_cost
-            of_task = ({"weighting": "agreement"} if given_cost else {}) | dict(task.defaults)
-        weighting = of_task.get("weighting") if "weighting" in left_open else self.weighting
-        suited = defaults(self.preset, weighting) | of_task
-        if suited["example_loss"] not in task.losses:
-            suited["example_loss"] = task.losses[0]
-        for name in left_open:
-            self._filled[name] = suited[name]
-            setattr(self, name, suited[name])
-        look_up(dict.fromkeys(task.losses), str(self.example_loss), f"example_loss for the task {task.name!r}")
-        if self.group_column is not None and not task.uses_groups:
-            raise ValueError(
-                f"Expected no group_column for the task {task.name!r}, whose labels are the classes, got "
-                f"{self.group_column!r}. Leave it out, or set weighting='column' with weights of your own."
-            )
-        self._check()
-        self.check_combination()
+        return resolve(self.given(), task=task)
 
-    def _check(self) -> None:
-        module: Any = self.feature_module  # in Python, one may come without its list
-        if isinstance(module, str):
-            self.feature_module = [module]
-        for name, table in (
-            ("task", TASKS),
-            ("weighting", WEIGHTINGS),
-            ("weight_scope", ("dataset", "batch")),
-            ("feature_memory", ("replicated", "sharded", "mapped")),
-            ("cost", COSTS),
-            ("objective", OBJECTIVES),
-            ("target_mass", TARGET_MASSES),
-            ("target", TARGETS),
-            ("example_loss", EXAMPLE_LOSSES),
-        ):
-            if getattr(self, name) is not None:
-                look_up(dict.fromkeys(table), getattr(self, name), name)
-        if self.reg is not None:
-            check_reg(self.reg)
-        for name, low, high, remedy in RANGES:
-            value = getattr(self, name)
-            if value is not None and not (low <= value < high):
-                raise ValueError(f"Expected {low} <= {name} < {high}, got {value}. {remedy}")
 
-    def check_combination(self) -> None:
-        """No argument may be set and then have no effect.
-
-        Raises:
-            ValueError: one that would have none, and what to do.
-        """
-        without_transport = self.weighting in BASELINES
-        for name, is_set, wanted in (
-            ("target_ess", self.target_ess is not None and self.weighting != "closed_form", "closed_form"),
-            ("raw_weight_logits", self.raw_weight_logits and self.weighting != "table", "table"),
-            ("keep_class_totals", self.keep_class_totals and without_transport, "a transport weighting"),
-            ("head_only_after_warmup", self.head_only_after_warmup and without_transport, "a transport weighting"),
-            ("feature_module", self.feature_module is not None and without_transport, "a transport weighting"),
-            ("feature_memory", self.feature_memory != "replicated" and without_transport, "a transport weighting"),
-            ("encode_at_solve", self.encode_at_solve and without_transport, "a transport weighting"),
-        ):
-            if is_set:
-                raise ValueError(
-                    f"Expected weighting={wanted!r} for {name}, got weighting={self.weighting!r}, which has no use "
-                    "for it. Change one of them."
-                )
-        if self.weighting == "clean_posterior":
-            self._check_learned_cost()
-        if self.weight_scope == "batch" and self.encode_at_solve:
-            raise ValueError(
-                "Expected weight_scope='dataset' for encode_at_solve, got 'batch', which solves with the features of "
-                "the step. Leave one of them out."
-            )
-        if self.feature_weights is not None and len(self.feature_weights) != len(self.feature_module or ()):
-            raise ValueError(
-                f"Expected a number in feature_weights for each feature_module, got {self.feature_weights} for "
-                f"{self.feature_module}. Give as many of one as of the other."
-            )
-
-    def _check_learned_cost(self) -> None:
-        chosen = f"weighting='clean_posterior'{' (the default)' if 'weighting' in self._filled else ''}"
-        for name in OF_A_GIVEN_COST:
-            value = getattr(self, name)
-            if value is not None and value != self._filled.get(name):
-                raise ValueError(
-                    f"Expected no {name} with {chosen}, which learns its cost, got {value!r}. Leave it out, or set a "
-                    "weighting that is given a cost, such as weighting='agreement'."
-                )
-        if self.weight_scope == "batch":
-            raise ValueError(
-                f"Expected weight_scope='dataset' with {chosen}, which learns its cost from the whole training set, "
-                "got 'batch'. Leave it out, or set weighting='agreement'."
-            )
+def _parsed(name: str, text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"Expected {name} to be a JSON object, got {text!r}: {error}.") from error
+    if not isinstance(found, dict):
+        raise ValueError(f'Expected {name} to be a JSON object, got {text!r}. Write {{"name": value}}.')
+    return found
 
 
 @dataclass
@@ -279,22 +214,24 @@ class OTWeightedTrainingArguments(WeightingArguments, TrainingArguments, Pickled
     """`TrainingArguments` plus `WeightingArguments`; no default of `TrainingArguments` is changed.
 
     Raises:
-        ValueError: an unknown name or a number out of its range, with what to use instead; a `hub_strategy` that
-            would upload weights of single examples.
+        ValueError: an unknown name, a number out of its range or a setting without effect, with what to use instead;
+            a `hub_strategy` that would upload weights of single examples.
     """
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.resolve_weighting()
+        check_names(self.given())
+        if self.weighting is not None:  # else the task may choose one
+            self.settings()
         self._check_uploads()
 
     def _check_uploads(self) -> None:
         uploads = self.push_to_hub and self.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS)
-        holds = self.weighting != "none" and self.save_weights_in_checkpoints and not self.save_only_model
+        holds = self.weighting != "none" and self.save_example_weights and not self.save_only_model
         if uploads and holds and not self.push_example_weights:
             raise ValueError(
                 f"Expected no weights or features of single examples in uploads, but hub_strategy="
                 f"{HubStrategy(self.hub_strategy).value!r} uploads checkpoints, which hold them. Set "
-                "push_example_weights=True if that is meant; if not, save_weights_in_checkpoints=False, or "
+                "push_example_weights=True if that is meant; if not, save_example_weights=False, or "
                 "hub_strategy='every_save'."
             )

@@ -7,7 +7,9 @@ from typing import Any
 from transformers import TrainingArguments
 
 from hf_otw.config.args import WeightingArguments
+from hf_otw.config.settings import Settings
 from hf_otw.data.training import TrainingData
+from hf_otw.losses import ExampleLoss
 from hf_otw.tasks import Task
 from hf_otw.types import Cost
 from hf_otw.weighting import WeightModel
@@ -16,12 +18,11 @@ from hf_otw.weighting.models.clean_posterior import check_number_of_classes
 
 def check_support(
     args: TrainingArguments,
-    options: WeightingArguments,
+    settings: Settings,
     task: Task,
     compute_loss_func: Any,
     *,
     smoothing: float,
-    needs_transport: bool,
 ) -> None:
     """Check the combination of arguments and model.
 
@@ -46,7 +47,7 @@ def check_support(
             f"Expected label_smoothing_factor=0 for the task {task.name!r}, whose loss smooths no labels, got "
             f"{smoothing}. Leave it out."
         )
-    if needs_transport and options.weight_scope == "batch" and args.per_device_train_batch_size < 2:
+    if settings.needs_transport and settings.weight_scope == "batch" and args.per_device_train_batch_size < 2:
         raise ValueError(
             "Expected at least 2 examples in a batch, got per_device_train_batch_size=1 with weight_scope='batch': "
             "the weight of a single "
@@ -54,28 +55,60 @@ def check_support(
         )
 
 
-def check_learned_cost(
-    options: WeightingArguments, weight_model: WeightModel | None, cost: Cost | None, data: TrainingData
+def check_objects(
+    options: WeightingArguments,
+    *,
+    weighting: WeightModel | None,
+    cost: Cost | None,
+    example_loss: ExampleLoss | None,
+    task: Task | None,
 ) -> None:
-    """Check what a weight model that learns its cost is given, by name or as an object.
+    """Check objects of the user's against the names in the arguments.
 
     Raises:
-        ValueError: a cost, labels that are more than a class, or too many classes.
+        ValueError: both for one thing, or a cost for a weighting that does not read it.
     """
-    named = weight_model is None and options.weighting == "clean_posterior"
-    if cost is not None and (named or (weight_model is not None and weight_model.learns_cost)):
-        name = "weighting='clean_posterior'" if weight_model is None else weight_model.name
+    if options.weighting == "none" and any(own is not None for own in (weighting, cost, example_loss, task)):
         raise ValueError(
-            f"Expected no cost of your own with {name}, which learns one, got {cost!r}. Leave it out, or set "
-            "weighting='agreement'."
+            "Expected no weighting, cost, example_loss or task object with weighting='none', the stock Trainer. Leave "
+            "them out, or leave weighting='none' out."
         )
-    if named and data.label_vectors is not None:
+    for name, own in (("cost", cost), ("example_loss", example_loss), ("task", task)):
+        if own is not None and getattr(options, name) is not None:
+            raise ValueError(
+                f"Expected one {name}, got {name}={getattr(options, name)!r} in the arguments and the object {own!r}. "
+                "Leave one of them out."
+            )
+    if example_loss is not None and options.example_loss_kwargs:
+        raise ValueError("Expected no example_loss_kwargs beside an example_loss object. Build the object with them.")
+    if cost is not None and options.cost_kwargs:
+        raise ValueError("Expected no cost_kwargs beside a cost object. Build the object with them.")
+
+
+def check_cost(settings: Settings, cost: Cost | None) -> None:
+    """Raise a ValueError for a cost object that the weighting does not read."""
+    if cost is not None and "cost" not in settings.option.uses:
+        reason = "learns one" if settings.option.learns_cost else "needs none"
         raise ValueError(
-            "Expected one class an example for weighting='clean_posterior', got sets of labels or numbers. Leave "
+            f"Expected no cost of your own with weighting={settings.weighting!r}, which {reason}, got {cost!r}. Leave "
+            "it out, or set weighting='agreement'."
+        )
+
+
+def check_learned_cost(settings: Settings, data: TrainingData) -> None:
+    """Check the labels for `clean_posterior`.
+
+    Raises:
+        ValueError: labels that are more than a class, or too many classes.
+    """
+    if settings.weighting != "clean_posterior":
+        return
+    if data.label_vectors is not None:
+        raise ValueError(
+            "Expected one class per example for weighting='clean_posterior', got sets of labels or numbers. Leave "
             "weighting unset, or set weighting='agreement'."
         )
-    if named:
-        check_number_of_classes(data.num_classes)
+    check_number_of_classes(data.num_classes)
 
 
 def check_index(index: Any) -> None:

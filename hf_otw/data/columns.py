@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
 import datasets
 import numpy as np
 import torch
 from datasets import Dataset
-from torch.utils.data import Dataset as TorchDataset
-
-from hf_otw.data.overlap import row_hashes
 
 logger = logging.getLogger(__name__)
-
-
-
-
-
-
-
 
 
 def check_dataset(dataset: Any, name: str) -> None:
@@ -128,11 +118,3 @@ def column_names(dataset: Any) -> list[str]:
     if isinstance(dataset, Dataset):
         return list(dataset.column_names)
     return list(dataset[0]) if len(dataset) and isinstance(dataset[0], dict) else []
-
-
-
-
-
-
-
-

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
-import datasets
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from datasets import Dataset
 from torch.utils.data import Dataset as TorchDataset
-from hf_otw.data.overlap import row_hashes
-
 
 EXAMPLE_INDEX = "example_index"
 

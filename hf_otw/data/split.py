@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import logging
-
-import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
-import datasets
+
 import numpy as np
 import torch
-from datasets import Dataset
-from torch.utils.data import Dataset as TorchDataset
-from hf_otw.data.overlap import row_hashes
 
+from hf_otw.data.overlap import row_hashes
 
 logger = logging.getLogger(__name__)
 

@@ -13,18 +13,15 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from hf_otw.config.args import WeightingArguments
-from hf_otw.config.build import build_weight_model
+from hf_otw._utils import required
 from hf_otw.data.columns import check_dataset, column_names
 from hf_otw.data.index import IndexedDataset, take_rows, with_example_index
-from hf_otw.data.split import rows_seen_elsewhere, split_meta
 from hf_otw.data.meta import MetaSet
 from hf_otw.data.overlap import contents_digest, count_overlap
-from hf_otw.config.presets import BASELINES
-from hf_otw._utils import required
-from hf_otw.weighting.target import check_classes
+from hf_otw.data.split import rows_seen_elsewhere, split_meta
 from hf_otw.tasks import LabelReader, Labels, LabelSource, Task
 from hf_otw.tasks.base import join_rare
+from hf_otw.weighting.target import check_classes
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,6 @@ class TrainingData:
         meta_rows: row numbers split off for it; empty when it was given.
         class_names: `K` names.
         num_outputs: of the model's head; None for a language model.
-        weight_column: `(U,)` for `weighting="column"`.
     """
 
     train_dataset: Any
@@ -57,7 +53,6 @@ class TrainingData:
     meta_rows: np.ndarray
     class_names: list[str]
     num_outputs: int | None
-    weight_column: Tensor | None
 
     @property
     def num_classes(self) -> int:
@@ -110,6 +105,15 @@ class TrainingData:
             return units
         return torch.searchsorted(self._first_unit.to(units.device), units, right=True).sub(1).unique()
 
+    def weight_column(self, name: str) -> Tensor:
+        """Weights in a column of the training set, one per unit, shape `(U,)`.
+
+        Raises:
+            ValueError: no such column.
+        """
+        column = read_weight_column(self.indexed, name)
+        return column if self.unit_counts is None else column.repeat_interleave(self.unit_counts)
+
     @cached_property
     def _first_unit(self) -> Tensor:
         counts = required(self.unit_counts, "units of each example")
@@ -120,22 +124,25 @@ def prepare_data(
     train_dataset: Any,
     meta_dataset: Any,
     eval_dataset: Any,
-    options: WeightingArguments,
     *,
     task: Task,
-    config: Any,
-    label_names: Sequence[str],
+    source: LabelSource,
     seed: int,
-    needs_meta: bool,
+    meta_examples_per_class: int | None,
 ) -> TrainingData:
     """Index the training set, read its labels, and make or check the meta set.
+
+    Args:
+        train_dataset, meta_dataset, eval_dataset: as given to the trainer.
+        task: what carries a weight.
+        source: where labels come from.
+        seed: of the draw of a meta set.
+        meta_examples_per_class: size of a meta set that is split off; None where no meta set is needed.
 
     Raises:
         TypeError, ValueError: data that cannot be weighted; see the messages.
     """
     check_dataset(train_dataset, "train_dataset")
-    config = config if hasattr(config, "num_labels") else None  # a module's own, which says nothing of classes
-    source = LabelSource((*label_names, "label", "labels"), config, options.group_column, options.label_bins)
     reader = task.fit(train_dataset, source)
     labels = reader.read(train_dataset, "train_dataset")
     eval_sets = list(eval_dataset.values()) if isinstance(eval_dataset, dict) else [eval_dataset]
@@ -143,29 +150,26 @@ def prepare_data(
 
     train_rows, meta_rows, meta = np.arange(len(train_dataset)), np.array([], dtype=np.int64), None
     indexed = with_example_index(train_dataset)
-    if needs_meta and meta_dataset is not None:
+    if meta_examples_per_class is not None and meta_dataset is not None:
         check_dataset(meta_dataset, "meta_dataset")
         meta = _meta_set(meta_dataset, reader, "meta_dataset")
         check_classes(labels.classes, meta.classes, meta.num_classes, reader.class_names)
         check_disjoint(meta_dataset, train_dataset, eval_sets)
-    elif needs_meta:
+    elif meta_examples_per_class is not None:
         check_classes(labels.classes, labels.classes, len(reader.class_names), reader.class_names)
         avoid = rows_seen_elsewhere(train_dataset, eval_sets)
         train_rows, meta_rows = split_meta(
             rarest_class(labels, len(reader.class_names)),
             len(reader.class_names),
-            options.meta_examples_per_class,
+            meta_examples_per_class,
             seed=seed,
             avoid=avoid,
             class_names=reader.class_names,
         )
         meta = _meta_set(take_rows(train_dataset, meta_rows), reader, "the split-off meta set")
         check_classes(labels.classes, meta.classes, meta.num_classes, reader.class_names)
-    column = read_weight_column(train_dataset, options.weight_column) if options.weighting == "column" else None
-    if column is not None and labels.counts is not None:
-        column = column.repeat_interleave(labels.counts)
     served = with_example_index(train_dataset, train_rows) if len(meta_rows) else indexed
-    found = TrainingData(
+    return TrainingData(
         served,
         indexed,
         *labels,
@@ -174,11 +178,7 @@ def prepare_data(
         meta_rows,
         reader.class_names,
         task.num_outputs(train_dataset, source),
-        column,
     )
-    if options.weighting in BASELINES:  # built again when training starts; refused here, before anything is lost
-        build_weight_model(options, labels.classes, found.class_counts, feature_dim=0, column=column, seed=seed)
-    return found
 
 
 def rarest_class(labels: Labels, num_classes: int) -> Tensor:
@@ -219,7 +219,7 @@ def read_weight_column(dataset: Any, name: str) -> Tensor:
         raise ValueError(
             f"Expected train_dataset to have the weights in a column {name!r}, got the columns "
             f"{column_names(dataset)}. Add it, or "
-            "set `weight_column`."
+            "name another: weighting_kwargs={'column': name}."
         )
     if isinstance(dataset, Dataset):
         values = dataset.with_format(None)[name][:]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from datasets import ClassLabel
 
-from hf_otw.config.build import WITHOUT_TRANSPORT, build_schedule
 from hf_otw.features.head import find_heads
 from hf_otw.recipe.splits import LABEL, class_labels, class_names
+from hf_otw.session import build_schedule
 
 if TYPE_CHECKING:
     from torch import nn
@@ -83,7 +83,7 @@ def warmup_steps(trainer: OTWeightedTrainer, steps: int, epoch_steps: int) -> in
     """Steps before the first weights."""
     if not trainer.is_weighted:
         return None
-    return build_schedule(trainer.weighting_args, steps, epoch_steps).warmup_steps
+    return build_schedule(trainer.settings, steps, epoch_steps).warmup_steps
 
 
 def memory(trainer: OTWeightedTrainer, rows: int) -> dict[str, int]:
@@ -98,18 +98,18 @@ def memory(trainer: OTWeightedTrainer, rows: int) -> dict[str, int]:
         found["optimizer (Adam)"] = ADAM * sum(p.numel() for p in trained)
     width = feature_width(trainer)
     if width is not None:
-        shared = trainer.args.world_size if trainer.weighting_args.feature_memory == "sharded" else 1
+        shared = trainer.args.world_size if trainer.settings.feature_memory == "sharded" else 1
         found["feature memory"] = 2 * rows * width // shared
     return found
 
 
 def feature_width(trainer: OTWeightedTrainer) -> int | None:
     """Numbers of one feature; None without transport, or where the head does not say."""
-    args = trainer.weighting_args
-    if not trainer.is_weighted or args.weighting in WITHOUT_TRANSPORT or args.weight_scope == "batch":
+    settings = trainer.settings
+    if not settings.needs_transport or settings.weight_scope == "batch":
         return None
     data = trainer.training_data
-    heads: list[nn.Module] = find_heads(trainer.model, data.num_outputs, args.feature_module)
+    heads: list[nn.Module] = find_heads(trainer.model, data.num_outputs, settings.feature_module)
     widths = [getattr(head, "in_features", None) for head in heads]
     known = [width for width in widths if width is not None]
     return sum(known) if len(known) == len(widths) else None

@@ -12,7 +12,7 @@ import torch
 import yaml
 from datasets import ClassLabel
 
-from hf_otw import __version__
+from hf_otw._version import __version__
 from hf_otw.recipe.hub import METRICS, MODEL, WEIGHTS
 from hf_otw.recipe.schema import FILE, Recipe, without_secrets
 from hf_otw.recipe.splits import LABEL, class_labels, class_names
@@ -52,7 +52,7 @@ def run_weights(trainer: OTWeightedTrainer) -> dict[str, Any] | None:
     """The arguments of `write_weights` after a run; None where there is no weight an example."""
     if not trainer.is_weighted or trainer.training_data.unit_counts is not None:
         return None
-    data, result = trainer.training_data, trainer.weights
+    data, result = trainer.training_data, trainer.weights_result
     labels = data.labels[data.train_units].tolist()
     totals = dict(zip(data.class_names, result.class_totals.tolist(), strict=True))
     return {

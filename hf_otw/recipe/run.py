@@ -16,7 +16,6 @@ import torch
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback, set_seed
 
 from hf_otw.config.args import OTWeightedTrainingArguments
-from hf_otw.config.presets import BASELINES
 from hf_otw.recipe.base import Prepared, Splits
 from hf_otw.recipe.catalogue import Catalogue
 from hf_otw.recipe.schema import Recipe, without_secrets
@@ -87,7 +86,7 @@ def prepare(
     pipeline = catalogue.pipeline(recipe.model)
     raw, where = load_raw(recipe.source, catalogue, where)
     plan = arguments(recipe, recipe.seed, output)
-    splits = make_splits(raw, recipe.data, select=select, meta_per_class=plan.meta_examples_per_class)
+    splits = make_splits(raw, recipe.data, select=select, meta_per_class=plan.settings().meta_examples_per_class)
     splits = splits if uses_meta(plan) else with_meta_in_train(splits)
     processor = catalogue.processor(recipe.model)
     prepared = pipeline(splits, processor)
@@ -102,7 +101,7 @@ def arguments(recipe: Recipe, seed: int, output: Path) -> OTWeightedTrainingArgu
 
 def uses_meta(args: OTWeightedTrainingArguments) -> bool:
     """Does the run have a meta set? The others train on its rows instead."""
-    return args.weighting not in ("none", *BASELINES) or bool(args.meta_loss_coefficient and args.weighting != "none")
+    return args.settings().needs_meta
 
 
 def build_trainer(job: Job, seed: int) -> OTWeightedTrainer:

@@ -41,7 +41,7 @@ class FigureCallback(TrainerCallback):
         """Draw what the weights are now."""
         if not state.is_world_process_zero or self.trainer.training_data.unit_counts is not None:
             return
-        result, data = self.trainer.weights, self.trainer.training_data
+        result, data = self.trainer.weights_result, self.trainer.training_data
         values = result.weights.double().cpu().numpy()
         if values.std() == 0:  # all 1: nothing was learned yet
             return

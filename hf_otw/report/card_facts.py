@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,7 @@ from torch import nn
 from transformers import TrainerState, TrainingArguments
 
 from hf_otw._utils import required
-from hf_otw.config.args import WeightingArguments
-from hf_otw.config.presets import BASELINES
+from hf_otw.config.settings import Settings
 from hf_otw.data.training import TrainingData
 from hf_otw.report.formatting import METRICS
 from hf_otw.report.model_card import CardData, build_model_card
@@ -34,7 +32,7 @@ TRAINING = ("learning_rate", "per_device_train_batch_size", "gradient_accumulati
 
 def card_data(
     args: TrainingArguments,
-    weighting: WeightingArguments,
+    weighting: Settings,
     state: TrainerState,
     data: TrainingData,
     weights: WeightsResult | None,
@@ -49,7 +47,7 @@ def card_data(
         weights: the learned weights, or None before training.
         given: fields of `CardData` that the caller knows better; None means unknown.
     """
-    learned = weighting.weighting not in BASELINES
+    learned = weighting.needs_transport
     known: dict[str, Any] = {
         "model_name": args.hub_model_id or Path(required(args.output_dir, "output_dir")).name,
         "class_totals": None if weights is None else [float(total) for total in weights.class_totals],
@@ -80,13 +78,11 @@ def last_metrics(state: TrainerState) -> dict[str, list[float]] | None:
     return None
 
 
-def settings(args: TrainingArguments, weighting: WeightingArguments) -> dict[str, str]:
+def settings(args: TrainingArguments, weighting: Settings) -> dict[str, str]:
     """The configuration in the order to show: how the weights were made, then how the model was trained."""
-    fields = [field.name for field in dataclasses.fields(WeightingArguments)]
-    shown = {name: getattr(weighting, name) for name in fields}
     trained = {name: getattr(args, name) for name in TRAINING}
     steps = {"max_steps": args.max_steps} if args.max_steps > 0 else {}
-    return {name: str(value) for name, value in {**shown, **trained, **steps}.items() if value is not None}
+    return {name: str(value) for name, value in {**weighting.shown(), **trained, **steps}.items() if value is not None}
 
 
 def pipeline_tag(model: nn.Module, task: str) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
-from hf_otw import __version__
+from hf_otw._version import __version__
 from hf_otw.report.formatting import (
     BIBTEX,
     METRICS,

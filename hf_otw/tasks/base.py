@@ -22,11 +22,9 @@ SMALLEST_CLASS = 4
 BALANCED_BY_WEIGHTS: Mapping[str, Any] = MappingProxyType(
     {
         "weighting": "closed_form",
+        "weighting_kwargs": {"target_ess": 0.5},
         "cost": "combined",
-        "target": "examples",
-        "target_mass": "balanced",
-        "target_ess": 0.5,
-        "reg": 0.1,
+        "target_points": "examples",
     }
 )
 

@@ -6,8 +6,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hf_otw.config.args import WeightingArguments
-from hf_otw.config.build import build_example_loss
 from hf_otw.features.encoder import running_statistics_kept
 from hf_otw.losses import ExampleLoss
 from hf_otw.tasks import Task
@@ -19,25 +17,23 @@ class BatchLoss:
 
     Args:
         task: what carries a weight.
-        options: names the training loss.
-        label_smoothing: of training and evaluation; meta examples are clean.
         label_name: of the labels in a batch.
-        example_loss: the user's own, in place of the one that `options` names.
+        training: loss of a training example.
+        evaluation: loss of an example in evaluation.
+        meta: loss of a meta example, whose label is clean.
     """
 
     def __init__(
         self,
         task: Task,
-        options: WeightingArguments,
         *,
-        label_smoothing: float,
         label_name: str,
-        example_loss: ExampleLoss | None,
+        training: ExampleLoss,
+        evaluation: ExampleLoss,
+        meta: ExampleLoss,
     ) -> None:
         self.task, self.label_name = task, label_name
-        self._training = example_loss or build_example_loss(str(options.example_loss), options, label_smoothing)
-        self._evaluation = build_example_loss(task.losses[0], options, label_smoothing)
-        self._meta = build_example_loss(task.losses[0], options, 0.0)
+        self._training, self._evaluation, self._meta = training, evaluation, meta
 
     def forward(self, model: nn.Module, inputs: dict[str, Any], labels: Tensor) -> Any:
         """The model's outputs; labels go in only where the model cannot do without."""

@@ -10,7 +10,6 @@ from torch import nn
 from transformers.models.auto import modeling_auto
 
 from hf_otw._utils import look_up
-from hf_otw.config.args import WeightingArguments
 from hf_otw.data.columns import check_dataset, read_item
 from hf_otw.tasks.base import Task
 from hf_otw.tasks.classification import SingleLabel
@@ -65,14 +64,22 @@ _REFUSED: dict[str, str] = {
 }
 
 
-def find_task(model: nn.Module, dataset: Any, label_names: Sequence[str], options: WeightingArguments) -> Task:
+def find_task(
+    model: nn.Module,
+    dataset: Any,
+    label_names: Sequence[str],
+    *,
+    name: str | None = None,
+    weight_per_token: bool = False,
+) -> Task:
     """Choose by name, else by the model's class, else by `problem_type`, else by the labels, as transformers does.
 
     Args:
         model: unwrapped.
         dataset: the training set, or None.
         label_names: of the trainer.
-        options: `task` may name it, `weight_per_token` refines it.
+        name: of the task, in place of what the model and the labels say.
+        weight_per_token: whether a token carries a weight, not a sequence.
 
     Raises:
         ValueError: an unknown name, a model whose examples have no sensible weight, or `weight_per_token` where a
@@ -80,11 +87,11 @@ def find_task(model: nn.Module, dataset: Any, label_names: Sequence[str], option
     """
     if dataset is not None:
         check_dataset(dataset, "train_dataset")
-    if options.task is not None:
-        chosen = look_up(TASKS, options.task, "task")
+    if name is not None:
+        chosen = look_up(TASKS, name, "task")
     else:
         chosen = _infer(model, dataset, (*label_names, "label", "labels"))
-    if not options.weight_per_token:
+    if not weight_per_token:
         return chosen()
     if chosen is not TokenSequences:
         raise ValueError(

@@ -3,23 +3,19 @@
 A cost is any callable `(source, target) -> C` with `C` of shape `(n, m)`, finite and `>= 0` (see `hf_otw.types.Cost`);
 `hf_otw.testing.check_cost` checks one. The three of the paper (https://huggingface.co/papers/2208.02951, section 3.2)
 are here, with one departure: the paper's label cost is the *mean* squared difference of one-hot vectors, `2 / K` for
-two
-different classes, which vanishes as the number of classes grows. Ours is 1. Pass `mismatch=2 / K` for the paper's.
+two different classes, which vanishes as the number of classes grows. Ours is 1. Pass `label_weight=2 / K` for the
+paper's.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from hf_otw.types import Measure
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -68,12 +64,12 @@ class FeatureCost:
 
 @dataclass(frozen=True)
 class LabelCost:
-    """`C_ij = mismatch * d(y_i, y_j)`: 1 for two classes that differ, 0 for the same (`label_distance`)."""
+    """`C_ij = label_weight * d(y_i, y_j)`: 1 for two classes that differ, 0 for the same (`label_distance`)."""
 
-    mismatch: float = 1.0
+    label_weight: float = 1.0
 
     def __call__(self, source: Measure, target: Measure) -> Tensor:
-        return _label_costs(source, target, self.mismatch, 0.0)
+        return _label_costs(source, target, self.label_weight, 0.0)
 
 
 @dataclass(frozen=True)
@@ -91,10 +87,6 @@ class CombinedCost:
         costs = _label_costs(source, target, self.label_weight, 1.0, out)  # (n, m)
         z_source, z_target = self.features.unit(source.features), self.features.unit(target.features)
         return costs.addmm_(z_source, z_target.T, alpha=-1).clamp_(min=0)  # (n, D) @ (D, m)
-
-
-#: Costs that can be named in a configuration file.
-COSTS = {"feature": FeatureCost, "label": LabelCost, "combined": CombinedCost}
 
 
 def label_distance(source: Measure, target: Measure) -> Tensor:

@@ -1,4 +1,4 @@
-"""Four objectives that "entropic transport" may mean once the row masses `w` are free, with their gradients in `w`.
+"""Three objectives that "entropic transport" may mean once the row masses `w` are free, with their gradients in `w`.
 
 With both marginals fixed they share one plan; as functions of `w` they do not, so the objective is always named:
 
@@ -7,10 +7,8 @@ With both marginals fixed they share one plan; as functions of `w` they do not, 
 | `entropy` | `<T, C> - reg * H(T)` | `f + reg * log w` | `solve_semi_relaxed`, spread out |
 | `kl` | `<T, C> + reg * KL(T given w x b)` | `f` | collapses to a few rows |
 | `sharp` | `<T, C>` at the `kl` plan, as in the paper's code | implicit differentiation | collapses likewise |
-| `divergence` | debiased Sinkhorn divergence | `f_wb - f_ww` | spread out, convex |
 
-`kl_geomloss` and `divergence_geomloss` are the same objectives by GeomLoss, the field's reference: an order of
-magnitude or two slower.
+`kl_geomloss` is the `kl` objective by GeomLoss, the field's reference: an order of magnitude or two slower.
 
 Gradients are returned with mean zero: on the simplex a constant has no meaning. They hold at convergence only.
 """
@@ -26,7 +24,6 @@ from torch import Tensor
 from hf_otw.transport.blocks import CostBlocks
 from hf_otw.transport.geomloss import solve_geomloss
 from hf_otw.transport.sinkhorn import solve_sinkhorn
-from hf_otw.transport.symmetric import solve_symmetric
 from hf_otw.types import Cost, Measure, TransportResult
 
 MAX_ITER = 500
@@ -106,48 +103,15 @@ def sharp_objective(
     return _gradient(result, result.value_linear, blocks.all_rows(grad))
 
 
-def divergence_objective(
-    source: Measure, target: Measure, cost: Cost, reg: float, start: Tensor | None
-) -> ObjectiveGradient:
-    """`OT(w, b) - OT(w, w) / 2 - OT(b, b) / 2` (http://arxiv.org/abs/1810.08278, eq. 3).
-
-    The cost is used within both sets and must be symmetric there. A gradient takes time in `n^2`: for thousands of
-    rows, not for millions.
-    """
-    cross = _solve(source, target, cost, reg, start)
-    within = _solve_within(source, cost, reg)
-    columns = _solve_within(target, cost, reg)
-    value = cross.value - (within.value + columns.value) / 2
-    cross = cross._replace(
-        marginal_error=torch.maximum(cross.marginal_error, within.marginal_error),
-        converged=cross.converged & within.converged,
-    )
-    # The gradient of OT(w, w) in w counts both arguments, 2 f, and half of it is subtracted.
-    return _gradient(cross, value, cross.potential_a - within.potential_a)
-
-
-def divergence_geomloss_objective(
-    source: Measure, target: Measure, cost: Cost, reg: float, start: Tensor | None
-) -> ObjectiveGradient:
-    """The `divergence` objective by GeomLoss, without a warm start and some 50 times slower; memory `(n + m)^2`."""
-    cross = solve_geomloss(cost(source, target), source.mass, target.mass, reg=reg)
-    within = solve_geomloss(cost(source, source), source.mass, source.mass, reg=reg)
-    columns = solve_geomloss(cost(target, target), target.mass, target.mass, reg=reg)
-    value = cross.value - (within.value + columns.value) / 2
-    return _gradient(cross, value, cross.potential_a - (within.potential_a + within.potential_b) / 2)
-
-
 #: Objectives that can be named in a configuration file.
 OBJECTIVES: dict[str, Objective] = {
     "entropy": entropy_objective,
     "kl": kl_objective,
     "kl_geomloss": kl_geomloss_objective,
     "sharp": sharp_objective,
-    "divergence": divergence_objective,
-    "divergence_geomloss": divergence_geomloss_objective,
 }
 
-#: Those that a source divided among processes can have: the others compare rows with rows, or want the whole matrix.
+#: Those that a source divided among processes can have: GeomLoss wants the whole matrix.
 DIVISIBLE = frozenset({entropy_objective, kl_objective, sharp_objective})
 
 
@@ -169,11 +133,6 @@ def _solve(source: Measure, target: Measure, cost: Cost, reg: float, start: Tens
         max_iter=MAX_ITER,
         value_linear=False,
     )
-
-
-def _solve_within(measure: Measure, cost: Cost, reg: float) -> TransportResult:
-    blocks = CostBlocks(cost, measure, measure)
-    return solve_symmetric(blocks, measure.mass, reg=reg, tol=_tol(measure.mass), max_iter=MAX_ITER)
 
 
 def _gradient(result: TransportResult, value: Tensor, grad: Tensor) -> ObjectiveGradient:

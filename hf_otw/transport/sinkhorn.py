@@ -1,12 +1,12 @@
-"""Entropic transport with fixed columns and any row marginal, by a fused Sinkhorn iteration.
+"""Balanced entropic transport by a fused Sinkhorn iteration.
 
-    minimise over T >= 0 with T^T 1 = b:    <T, C> + reg * KL(T given a x b) + (what `rows` charges for T 1)
-    T_ij = mass_i * softmax_j(h_j - C_ij / reg)
+    minimise over T >= 0 with T 1 = a, T^T 1 = b:    <T, C> + reg * KL(T given a x b)
+    T_ij = a_i * softmax_j(h_j - C_ij / reg)
 
 One iteration is one pass over `C` (Sinkhorn's two half steps fused, https://arxiv.org/abs/1306.0895, algorithm 1):
 
     r_i = log sum_j exp(h_j - C_ij / reg)        how well row i fits
-    s   = mass(r) @ softmax_rows(h - C / reg)    where the columns' mass stands now
+    s   = a @ softmax_rows(h - C / reg)          where the columns' mass stands now
     h  += log b - log s                          move it to b, accelerated (`hf_otw.transport.anderson`)
 
 The state is the `m` numbers `h`; keep them for a warm start. No small constant is added inside a logarithm: it would
@@ -15,11 +15,11 @@ make the potentials drift, and a tight tolerance would never be met. Exponential
 NumPy (`hf_otw.transport.small`).
 
 Own code, not GeomLoss: one weight gradient takes a tenth of the time or less, at a smaller error
-(`make bench-solvers`), and GeomLoss has neither row marginals per strategy, a warm start, nor row blocks.
+(`make bench-solvers`), and GeomLoss has neither a warm start nor row blocks.
 `hf_otw.transport.geomloss` is the oracle in the tests.
 
-Differentiation: `potential_a` is the gradient of `value` in `a` for `FixedRows`, up to a constant, and only at
-convergence (envelope theorem). No gradient flows through the iterations.
+Differentiation: `potential_a` is the gradient of `value` in `a`, up to a constant, and only at convergence
+(envelope theorem). No gradient flows through the iterations.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ from hf_otw._utils import required
 from hf_otw.transport._check import check_problem, check_reg
 from hf_otw.transport.anderson import Anderson
 from hf_otw.transport.blocks import CostBlocks
-from hf_otw.transport.costs import label_agreement
 from hf_otw.transport.kernel import Kernel
-from hf_otw.transport.rows import FixedRows, RowMarginal
 from hf_otw.transport.semi_relaxed import column_norms
 from hf_otw.transport.small import MOST_PASSES, solve_small
 from hf_otw.types import TransportResult
@@ -52,7 +50,6 @@ def solve_sinkhorn(
     b: Tensor,
     *,
     reg: float,
-    rows: RowMarginal | None = None,
     start: Tensor | None = None,
     tol: float = 1e-3,
     max_iter: int = 200,
@@ -62,29 +59,27 @@ def solve_sinkhorn(
 
     Args:
         blocks: cost matrix `(n, m)` in row blocks.
-        a: mass (or prior mass) of the rows, `(n,)`, sums to 1.
+        a: mass of the rows, `(n,)`, sums to 1.
         b: mass of the columns, `(m,)`, sums to 1.
         reg: entropic strength, in units of the cost.
-        rows: what rows may do with their mass; fixed by default.
         start: `potential_b` of an earlier, similar problem, `(m,)`: warm start. One that is far off is not used.
         tol: `converged` means that the columns' masses differ from `b` by at most this much in L1 norm.
         max_iter: at most so many passes over `C`.
         value_linear: compute `<T, C>`, a pass over the costs; NaN without.
 
     Returns:
-        `TransportResult`; `value` is `<T, C> + reg * KL(T given a x b)`, without what `rows` charges.
+        `TransportResult`; `value` is `<T, C> + reg * KL(T given a x b)`.
 
     Raises:
         ValueError: `reg <= 0`, or masses that are negative or do not sum to 1.
     """
-    rows = rows or FixedRows()
-    if isinstance(rows, FixedRows) and max_iter >= MOST_PASSES:
+    if max_iter >= MOST_PASSES:
         check_reg(reg)
         found = solve_small(blocks, a, b, reg=reg, start=start, tol=tol, value_linear=value_linear)
         if found is not None:
             return found
     check_problem(a, b, reg)
-    return _solve(blocks, a, b, reg, rows, start, tol, max_iter, value_linear)
+    return _solve(blocks, a, b, reg, start, tol, max_iter, value_linear)
 
 
 @torch.no_grad()
@@ -93,7 +88,6 @@ def _solve(
     a: Tensor,
     b: Tensor,
     reg: float,
-    rows: RowMarginal,
     start: Tensor | None,
     tol: float,
     max_iter: int,
@@ -105,7 +99,7 @@ def _solve(
     step = _Acceleration(b, always=len(a) * len(b) >= ALWAYS_ACCELERATED)
     tiny = torch.finfo(a.dtype).tiny
     for iterations in range(1, max(max_iter, 1) + 1):
-        s, mass, fit = _pass(kernel, a, h, rows)
+        s, fit = _pass(kernel, a, h)
         error = (s - b).abs().sum()
         size = error.item()
         if size <= tol or iterations == max_iter:
@@ -117,33 +111,15 @@ def _solve(
         residual = torch.where(used, log_b - s.clamp_min(tiny).log(), 0)  # (m,)
         h = torch.where(used, step(torch.where(used, h, 0), residual, size), -torch.inf)
 
-    marginal_a, fit = blocks.all_rows(mass), blocks.all_rows(fit)
-    if isinstance(rows, FixedRows):  # potentials are defined up to a constant: of mean 0 over the rows
-        level = (a * fit).sum()
-        h, fit = h - level, fit - level
+    fit = blocks.all_rows(fit)
+    level = (a * fit).sum()  # potentials are defined up to a constant: of mean 0 over the rows
+    h, fit = h - level, fit - level
     potential_b = torch.where(used, reg * (h - log_b), 0)
-    potential_a = reg * (rows.log_mass(fit, reg) - fit)
-    linear = _plan_cost(blocks, mass, h, reg) if value_linear else a.new_full((), torch.nan)
+    potential_a = -reg * fit
+    linear = _plan_cost(blocks, a, h, reg) if value_linear else a.new_full((), torch.nan)
     # b, not s: the dual value, whose error is of second order in that of the potentials.
-    value = (marginal_a * potential_a).sum() + (b * potential_b).sum()
-    return TransportResult(value, linear, marginal_a, potential_a, potential_b, error, error <= tol, iterations)
-
-
-@torch.no_grad()
-def own_class_mass(blocks: CostBlocks, result: TransportResult, b: Tensor, *, reg: float) -> Tensor:
-    """The part of each row's mass that the plan ships to columns of the row's own class, shape `(n,)`."""
-    h = result.potential_b / reg + b.log()
-    out = torch.empty_like(result.marginal_a)
-    for rows, K, _, C in Kernel(blocks, reg):
-        own = label_agreement(blocks.source.rows(rows), blocks.target)  # (rows, m)
-        if K is None:
-            C = required(C, "the costs of a block without a kernel")
-            share = (torch.sub(h, C, alpha=1 / reg).softmax(dim=1) * own).sum(dim=1)  # rows sum to 1
-        else:
-            v = (h - h.amax()).exp()  # (m,); a constant makes no difference to shares
-            share = torch.mv(K * own, v) / torch.mv(K, v)
-        out[rows] = result.marginal_a[rows] * share
-    return blocks.all_rows(out)
+    value = (a * potential_a).sum() + (b * potential_b).sum()
+    return TransportResult(value, linear, a, potential_a, potential_b, error, error <= tol, iterations)
 
 
 class _Acceleration:
@@ -165,12 +141,12 @@ class _Acceleration:
         return self.accelerated(h, residual)
 
 
-def _pass(kernel: Kernel, a: Tensor, h: Tensor, row_marginal: RowMarginal) -> tuple[Tensor, Tensor, Tensor]:
-    """One pass over the kernel: column masses `s` `(m,)`, of all processes; row masses and fits `(n,)`, of this one's
-    rows.
-    """
-    reg, fixed = kernel.reg, isinstance(row_marginal, FixedRows)
-    s, by_kernel, mass, fit = torch.zeros_like(h), torch.zeros_like(h), torch.empty_like(a), torch.empty_like(a)
+def _pass(kernel: Kernel, a: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    """One pass over the kernel: column masses `s` `(m,)`, of all processes, and fits `(n,)`, of this one's rows."""
+    reg = kernel.reg
+    s = torch.zeros_like(h)
+    by_kernel = torch.zeros_like(h)
+    fit = torch.empty_like(a)
     top = h.amax()
     v = (h - top).exp()  # (m,)
     for rows, K, log_scale, C in kernel:
@@ -182,13 +158,9 @@ def _pass(kernel: Kernel, a: Tensor, h: Tensor, row_marginal: RowMarginal) -> tu
             z, scale = p.sum(dim=1), largest.squeeze(1)
         else:
             p, z, scale = K, torch.mv(K, v), top + log_scale  # (rows, m) @ (m,)
-        r = scale + z.log()
-        block_mass = a[rows]
-        if not fixed:  # a row without mass fits as it likes, to infinity
-            block_mass = torch.where(block_mass > 0, block_mass * row_marginal.log_mass(r, reg).exp(), 0)
-        (s if K is None else by_kernel).add_(torch.mv(p.T, block_mass / z))  # (m, rows) @ (rows,)
-        mass[rows], fit[rows] = block_mass, r
-    return kernel.blocks.sum(s + by_kernel * v), mass, fit
+        (s if K is None else by_kernel).add_(torch.mv(p.T, a[rows] / z))  # (m, rows) @ (rows,)
+        fit[rows] = scale + z.log()
+    return kernel.blocks.sum(s + by_kernel * v), fit
 
 
 def _plan_cost(blocks: CostBlocks, mass: Tensor, h: Tensor, reg: float) -> Tensor:

@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from hf_otw.types import Cost, Measure, Weights
+
+
+class Facts(NamedTuple):
+    """What a weight model may be built from, beside its own arguments.
+
+    Shape:
+        - labels: `(N,)`, of all rows of the training set as given.
+        - class_counts: `(K,)`, rows that are trained on.
+
+    Attributes:
+        class_mass: `class totals (K,) -> class mass (K,)`.
+        feature_dim: `D`.
+        read_column: name of a column of the training set -> its values `(N,)`.
+        seed: of random parameters.
+    """
+
+    labels: Tensor
+    class_counts: Tensor
+    class_mass: Callable[[Tensor], Tensor]
+    feature_dim: int = 0
+    read_column: Callable[[str], Tensor] | None = None
+    seed: int = 0
 
 
 class WeightModel(nn.Module, ABC):
@@ -37,6 +61,11 @@ class WeightModel(nn.Module, ABC):
     def name(self) -> str:
         """Which model this is: a checkpoint of another one is refused."""
         return type(self).__name__
+
+    @classmethod
+    def from_facts(cls, facts: Facts, **kwargs: Any) -> WeightModel:
+        """Build a model of a training set from its own arguments alone; override it where the data are needed too."""
+        return cls(**kwargs)
 
     @abstractmethod
     def forward(self, index: Tensor, source: Measure, target: Measure, cost: Cost) -> Weights:

@@ -147,9 +147,6 @@ class Reweighter:
         features = None if self.memory is None else self.memory.rows(self.own_rows)
         source = self._source(self.rows, features, self.shard)
         solved = self._solve(self.rows, source)
-        if self.schedule.smoothing:
-            kept = self.schedule.smoothing
-            solved = solved._replace(weights=kept * self.example_weights[self.rows] + (1 - kept) * solved.weights)
         self.example_weights[self.rows] = solved.weights.to(self.example_weights)
         self.class_prior = class_totals(self.example_weights[self.rows], source.labels, self.num_classes)
         self.statistics = self._statistics(solved)
@@ -289,12 +286,12 @@ class Reweighter:
         if low and not self._warned:
             self._warned = True
             logger.warning(
-                "The weights of %d classes rest on fewer than %d effective examples (classes %s). %s "
-                "`keep_class_totals` and a longer `weight_warmup`.",
+                "The weights of %d classes rest on fewer than %d effective examples (classes %s). %sa longer "
+                "`weight_warmup`.",
                 len(low),
                 HANDFUL,
                 low[:10],
-                "Set" if self.weight_model.learns_cost else "Raise `reg`, or set",
+                "Set " if self.weight_model.learns_cost else "Raise `reg`, or set ",
             )
 
 
@@ -304,9 +301,7 @@ class Schedule(NamedTuple):
     Attributes:
         warmup_steps: steps with all weights 1 at the start.
         refresh_steps: steps between two solves; 0 for a single one.
-        smoothing: share of the old weights kept at a solve, in `[0, 1)`.
     """
 
     warmup_steps: int
     refresh_steps: int
-    smoothing: float

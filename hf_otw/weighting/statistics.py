@@ -59,6 +59,7 @@ def summarise(
     return WeightsResult(weights, totals, float(ess), per_class, value, converged, marginal_error)
 
 
-def _as_numpy(result: WeightsResult) -> WeightsResult:
+def as_numpy(result: WeightsResult) -> WeightsResult:
+    """The same with NumPy arrays."""
     arrays = {name: getattr(result, name).cpu().numpy() for name in ("weights", "class_totals", "ess_per_class")}
     return result._replace(**arrays)

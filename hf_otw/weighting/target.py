@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -25,14 +23,6 @@ def square_root_mass(class_counts: Tensor) -> Tensor:
     logarithms. A logit-adjusted loss whose prior is this mass does the other half.
     """
     return class_prior_mass(class_counts.sqrt())
-
-
-#: `class_counts (K,) float -> class mass (K,)`, sums to 1.
-TARGET_MASSES: dict[str, Callable[[Tensor], Tensor]] = {
-    "balanced": balanced_class_mass,
-    "class_prior": class_prior_mass,
-    "square_root": square_root_mass,
-}
 
 
 def examples_target(
@@ -64,13 +54,6 @@ def prototypes_target(
 
     vectors = None if label_vectors is None else class_means(label_vectors)
     return Measure(class_means(features), torch.arange(k, device=labels.device), class_mass, vectors)
-
-
-#: How meta examples become columns.
-TARGETS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor | None], Measure]] = {
-    "examples": examples_target,
-    "prototypes": prototypes_target,
-}
 
 
 def check_classes(labels: Tensor, meta_labels: Tensor, num_classes: int, names: list[str] | None = None) -> None:

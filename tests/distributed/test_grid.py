@@ -24,13 +24,23 @@ VARIANTS = {
     "sharded": {"weighting": "agreement", "feature_memory": "sharded"},
     "encoded": PRESET | {"feature_memory": "sharded"},  # several times
     "column": {"weighting": "column"},
-    "own_class": {"weighting": "own_class", "feature_memory": "sharded", "head_only_after_warmup": True},
-    "closed_form": {"weighting": "closed_form", "cost": "combined", "target_ess": 0.5, "feature_memory": "sharded"},
-    "relaxed": {"weighting": "relaxed_rows", "cost": "combined"},
-    "table": {"weighting": "table", "objective": "sharp", "cost": "combined", "feature_memory": "sharded"},
-    "whole": {"weighting": "table", "objective": "divergence"},  # needs all rows: every process solves it whole
+    "head_only": {"weighting": "closed_form", "feature_memory": "sharded", "head_only_after_warmup": True},
+    "closed_form": {
+        "weighting": "closed_form",
+        "cost": "combined",
+        "weighting_kwargs": {"target_ess": 0.5},
+        "feature_memory": "sharded",
+    },
+    "table": {
+        "weighting": "table",
+        "weighting_kwargs": {"objective": "sharp"},
+        "cost": "combined",
+        "feature_memory": "sharded",
+    },
+    # Needs the whole matrix: every process solves it whole.
+    "whole": {"weighting": "table", "weighting_kwargs": {"objective": "kl_geomloss", "steps": 1}},
     "net": {"weighting": "net", "cost": "combined", "feature_memory": "sharded"},
-    "batch_table": {"weighting": "table", "weight_scope": "batch", "objective": "entropy"},
+    "batch_table": {"weighting": "table", "weight_scope": "batch"},
     "batch_net": {"weighting": "net", "weight_scope": "batch"},
 }
 

@@ -18,6 +18,7 @@ from torch.utils.data import SequentialSampler
 
 from hf_otw import OTWeightedTrainingArguments
 from hf_otw.cli.processes import leave_processes
+from hf_otw.config.options import WEIGHTINGS
 from hf_otw.data.index import EXAMPLE_INDEX
 from hf_otw.features.memory import FeatureMemory
 from hf_otw.trainer import OTWeightedTrainer
@@ -74,8 +75,12 @@ def train(case: dict[str, Any], processes: int, order: list[int] | None) -> dict
         "max_grad_norm": 1e9,  # no clipping: it would hide a gradient that is twice too long
         **case["arguments"],
     }
-    if settings["weighting"] != "clean_posterior":
-        settings["reg"] = 1.0  # small ones multiply rounding
+    if settings["weighting"] == "column":
+        del settings["weight_refresh_steps"]
+    kwargs = settings.get("weighting_kwargs", {})
+    takes_reg = any(argument.name == "reg" for argument in WEIGHTINGS[settings["weighting"]].arguments)
+    if takes_reg and "target_ess" not in kwargs:
+        settings["weighting_kwargs"] = {"reg": 1.0, **kwargs}  # small ones multiply rounding
     data = mislabelled(toy_dataset(ROWS, length=5)).add_column("weight", [1 + i % 3 for i in range(sum(ROWS))])
     net = model().to(getattr(torch, case["dtype"]))
     args = OTWeightedTrainingArguments(

@@ -7,6 +7,7 @@ import os
 import pytest
 import torch
 
+from hf_otw.config.options import WEIGHTINGS
 from tests.faults import properties
 from tests.faults.properties import NO_MASS, Case, check_plan, check_weights, run
 
@@ -23,9 +24,9 @@ CASE = Case(
     duplicates=False,
     constant=False,
     standardize=True,
-    method="entropy",
+    method="closed_form",
     cost="combined",
-    target="examples",
+    target_points="examples",
     target_mass="class_prior",
 )
 
@@ -74,7 +75,7 @@ def test_wrong_weights_are_noticed(monkeypatch: pytest.MonkeyPatch, spoil: objec
     ],
 )
 def test_wrong_plans_are_noticed(monkeypatch: pytest.MonkeyPatch, spoil: object) -> None:
-    case = CASE._replace(method="fixed")
+    case = CASE._replace(method="sinkhorn")
     check_plan(case)
     solve = properties.solve_sinkhorn
     monkeypatch.setattr(properties, "solve_sinkhorn", lambda *p, **k: spoil(solve(*p, **k)))
@@ -92,6 +93,12 @@ def test_a_refusal_without_a_reason_is_noticed(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(AssertionError, match="not all zero"):
         check_weights(CASE)
     assert check_weights(CASE._replace(method="agreement")) == NO_MASS
+
+
+def test_methods_are_those_of_the_schema() -> None:
+    """Kills a weighting that is added and never tried. A column is the user's own; `uniform` cannot be wrong."""
+    assert {name for name, _ in properties.METHODS.values()} == set(WEIGHTINGS) - {"none", "column", "uniform"}
+    assert properties.options_of(CASE)["weighting_kwargs"] == {"reg": CASE.reg}
 
 
 def test_every_method_answers() -> None:

@@ -48,11 +48,12 @@ class Group(NamedTuple):
 GROUPS = (
     Group(
         "mathematics",
-        ("hf_otw/transport/*.py", "hf_otw/transport/costs.py", "hf_otw/weighting/*.py", "hf_otw/losses.py"),
+        ("hf_otw/transport/*.py", "hf_otw/weighting/models/*.py", "hf_otw/losses.py")
+        + tuple(f"hf_otw/weighting/{name}.py" for name in ("base", "statistics", "target")),
         (),
         ("costs", "transport", "transport_edges", "shards", "weighting", "weighting_learned", "clean_posterior")
         + ("class_scores", "noise_model", "weighting_details", "learn", "objectives", "losses", "target")
-        + ("task_labels", "scaling"),
+        + ("task_labels", "scaling", "transport_kernel"),
     ),
     Group(
         "training",
@@ -136,7 +137,7 @@ def change(folder: Path, mutant: str) -> str:
 
 
 def function_of(mutant: str) -> str:
-    """`hf_otw.transport.blocks.CostBlocks.sum` for `hf_otw.transport.costs.xǁCostBlocksǁsum__mutmut_2`."""
+    """`hf_otw.transport.blocks.CostBlocks.sum` for `hf_otw.transport.blocks.xǁCostBlocksǁsum__mutmut_2`."""
     name = mutant.rsplit("__mutmut_", 1)[0]
     module, _, mangled = name.rpartition(".")
     parts = [part for part in mangled.split("ǁ") if part != "x"]

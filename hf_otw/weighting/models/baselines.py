@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from hf_otw._utils import required
 from hf_otw.types import Cost, Measure, Weights
-from hf_otw.weighting.base import WeightModel, exact
+from hf_otw.weighting.base import Facts, WeightModel, exact
 
 
 class ClassWeighted(WeightModel):
@@ -34,18 +36,44 @@ class ClassWeighted(WeightModel):
         return exact(self.class_weight[source.labels].to(source.mass.dtype))
 
 
-def inverse_frequency(class_counts: Sequence[int] | Tensor) -> ClassWeighted:
-    """`w_i` proportional to `1 / n_{y_i}`: what transport with the label cost alone comes down to."""
-    counts = _counts(class_counts)
-    return ClassWeighted(1 / counts, counts)
+class InverseFrequency(ClassWeighted):
+    """`w_i` proportional to `1 / n_{y_i}`: what transport with the label cost alone comes down to.
+
+    Args:
+        class_counts: `(K,)`, training examples of each class.
+    """
+
+    def __init__(self, class_counts: Sequence[int] | Tensor) -> None:
+        counts = _counts(class_counts)
+        super().__init__(1 / counts, counts)
+
+    @classmethod
+    def from_facts(cls, facts: Facts, **kwargs: Any) -> WeightModel:
+        """From the class counts."""
+        return cls(facts.class_counts, **kwargs)
 
 
-def effective_number(class_counts: Sequence[int] | Tensor, *, beta: float = 0.9999) -> ClassWeighted:
-    """`w_i` proportional to `(1 - beta) / (1 - beta^n)` (https://huggingface.co/papers/1901.05555, eq. 4)."""
-    if not 0 <= beta < 1:
-        raise ValueError(f"Expected 0 <= beta < 1, got {beta}. Cui et al. use 0.9 to 0.9999.")
-    counts = _counts(class_counts)
-    return ClassWeighted((1 - beta) / (1 - beta**counts), counts)
+class EffectiveNumber(ClassWeighted):
+    """`w_i` proportional to `(1 - beta) / (1 - beta^n)` (https://huggingface.co/papers/1901.05555, eq. 4).
+
+    Args:
+        class_counts: `(K,)`, training examples of each class.
+        beta: in `[0, 1)`.
+
+    Raises:
+        ValueError: a class without training examples, or `beta` out of range.
+    """
+
+    def __init__(self, class_counts: Sequence[int] | Tensor, *, beta: float = 0.9999) -> None:
+        if not 0 <= beta < 1:
+            raise ValueError(f"Expected 0 <= beta < 1, got {beta}. Cui et al. use 0.9 to 0.9999.")
+        counts = _counts(class_counts)
+        super().__init__((1 - beta) / (1 - beta**counts), counts)
+
+    @classmethod
+    def from_facts(cls, facts: Facts, **kwargs: Any) -> WeightModel:
+        """From the class counts."""
+        return cls(facts.class_counts, **kwargs)
 
 
 def _counts(class_counts: Sequence[int] | Tensor) -> Tensor:
@@ -96,6 +124,11 @@ class Column(WeightModel):
         if not (values > 0).any():
             raise ValueError(f"Expected at least one positive weight, but all {len(values)} are zero.")
         self.register_buffer("values", values / values.mean())  # (N,)
+
+    @classmethod
+    def from_facts(cls, facts: Facts, **kwargs: Any) -> WeightModel:
+        """From a column of the training set, `weight` unless another is named."""
+        return cls(required(facts.read_column, "a training set with columns")(kwargs.get("column", "weight")))
 
     def forward(self, index: Tensor, source: Measure, target: Measure | None, cost: Cost | None) -> Weights:
         return exact(self.values[index].to(source.mass.dtype))

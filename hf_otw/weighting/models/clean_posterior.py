@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hf_otw.types import Cost, Measure, Weights
-from hf_otw.weighting.base import WeightModel, exact, mean_one
+from hf_otw.weighting.base import Facts, WeightModel, exact, mean_one
 from hf_otw.weighting.models.class_scores import alignment, class_scores
 from hf_otw.weighting.models.noise_model import NoiseModel
 from hf_otw.weighting.statistics import class_totals
@@ -76,6 +77,11 @@ class CleanPosterior(WeightModel):
         self.class_mass, self.beliefs = class_mass, tuple(beliefs)
         self.register_buffer("noise_rate", torch.tensor(0.0, dtype=torch.float64))
         self.register_buffer("belief", torch.tensor(0.0, dtype=torch.float64))
+
+    @classmethod
+    def from_facts(cls, facts: Facts, **kwargs: Any) -> WeightModel:
+        """With the masses of the classes."""
+        return cls(class_mass=facts.class_mass, **kwargs)
 
     @torch.no_grad()
     def forward(self, index: Tensor, source: Measure, target: Measure, cost: Cost | None = None) -> Weights:

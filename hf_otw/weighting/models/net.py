@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from hf_otw.transport._check import check_reg, check_steps
-from hf_otw.transport.objectives import DIVISIBLE, Objective, ObjectiveGradient, entropy_objective
+from hf_otw.transport.objectives import DIVISIBLE, OBJECTIVES, Objective, ObjectiveGradient, entropy_objective
 from hf_otw.types import Cost, Measure, Weights
-from hf_otw.weighting.base import WeightModel
+from hf_otw.weighting.base import Facts, WeightModel
 from hf_otw.weighting.models.mirror import GROW, SHRINK
 
 #: A step must gain this share of what its slope promises.
@@ -54,6 +56,11 @@ class WeightNet(WeightModel):
         self.weight = nn.Parameter(torch.randn(hidden_dim, feature_dim, generator=generator) / feature_dim**0.5)
         self.bias = nn.Parameter(torch.zeros(hidden_dim))
         self.out = nn.Parameter(torch.randn(hidden_dim, generator=generator) / hidden_dim**0.5)
+
+    @classmethod
+    def from_facts(cls, facts: Facts, *, objective: str = "entropy", **kwargs: Any) -> WeightModel:
+        """For features of the model's width, with an objective by name."""
+        return cls(facts.feature_dim, objective=OBJECTIVES[objective], seed=facts.seed, **kwargs)
 
     def logits(self, features: Tensor) -> Tensor:
         """`(n, D) -> (n,)`."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hf_otw.transport._check import check_reg, check_steps
-from hf_otw.transport.objectives import DIVISIBLE, Objective, ObjectiveGradient, entropy_objective
+from hf_otw.transport.objectives import DIVISIBLE, OBJECTIVES, Objective, ObjectiveGradient, entropy_objective
 from hf_otw.types import Cost, Measure, Weights
-from hf_otw.weighting.base import WeightModel
+from hf_otw.weighting.base import Facts, WeightModel
+from hf_otw.weighting.models.baselines import EffectiveNumber
 from hf_otw.weighting.models.mirror import mirror_descent
 
 
@@ -55,6 +57,25 @@ class Table(WeightModel):
         self.register_buffer("lr", torch.tensor(1 / reg, dtype=torch.float64))
         logits = torch.zeros(num_examples) if init is None else init.clone()
         self.register_buffer("logits", logits)  # (N,)
+
+    @classmethod
+    def from_facts(
+        cls,
+        facts: Facts,
+        *,
+        objective: str = "entropy",
+        lr: float | None = None,
+        raw: bool = False,
+        **kwargs: Any,
+    ) -> WeightModel:
+        """A logit for each row, with an objective by name and the update that suits it."""
+        num_examples = len(facts.labels)
+        kwargs["objective"] = OBJECTIVES[objective]
+        if raw:
+            init = EffectiveNumber(facts.class_counts).class_weight[facts.labels].float()
+            update = SoftmaxSGDStep() if lr is None else SoftmaxSGDStep(lr=lr)
+            return cls(num_examples, update=update, init=init, raw=True, **kwargs)
+        return cls(num_examples, update=None if lr is None else MirrorStep(lr), **kwargs)
 
     @torch.no_grad()
     def forward(self, index: Tensor, source: Measure, target: Measure, cost: Cost) -> Weights:
