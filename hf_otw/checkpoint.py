@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -17,7 +18,7 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 TENSORS, HEADER = "otw_state.safetensors", "otw_state.json"
-VERSION = 1
+VERSION = 2
 
 
 def save_state(folder: str | Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
@@ -31,7 +32,8 @@ def save_state(folder: str | Path, tensors: dict[str, Tensor], header: dict[str,
     folder = Path(folder)
     save_file({name: value.cpu() for name, value in tensors.items()}, folder / f"{TENSORS}.part")
     os.replace(folder / f"{TENSORS}.part", folder / TENSORS)
-    (folder / f"{HEADER}.part").write_text(json.dumps({"version": VERSION, **header}, indent=2) + "\n")
+    header = {"version": VERSION, "tensors_digest": _digest(folder / TENSORS), **header}
+    (folder / f"{HEADER}.part").write_text(json.dumps(header, indent=2) + "\n")
     os.replace(folder / f"{HEADER}.part", folder / HEADER)
 
 
@@ -48,8 +50,11 @@ def load_state(folder: str | Path, header: dict[str, Any]) -> dict[str, Tensor] 
     try:
         found = json.loads((folder / HEADER).read_text())
         tensors = load_file(folder / TENSORS)
-    except (OSError, json.JSONDecodeError, SafetensorError) as error:
+        digest = _digest(folder / TENSORS)
+    except (OSError, ValueError, SafetensorError) as error:
         raise ValueError(f"Expected readable weights in {folder}, got: {error}. {remedy}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"Expected readable weights in {folder}, got: a header without names. {remedy}")
     for name, value in {"version": VERSION, **header}.items():
         if found.get(name) != value:
             raise ValueError(
@@ -57,7 +62,25 @@ def load_state(folder: str | Path, header: dict[str, Any]) -> dict[str, Tensor] 
                 f"belong to another training set, "
                 f"weighting or version. {remedy}"
             )
+    if found.get("tensors_digest") != digest:
+        raise ValueError(
+            f"Expected readable weights in {folder}, got: {TENSORS} is not the file that {HEADER} was written for. "
+            f"{remedy}"
+        )
+    weights = tensors.get("example_weights")
+    if weights is None or not bool((weights.isfinite() & (weights >= 0)).all()):
+        raise ValueError(
+            f"Expected readable weights in {folder}, got: some are missing, infinite or below 0. {remedy}"
+        )
     return tensors
+
+
+def _digest(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as content:
+        while block := content.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def restore(load: Callable[[dict[str, Tensor]], None], folder: str | Path, header: dict[str, Any]) -> None:

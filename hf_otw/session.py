@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,12 +19,45 @@ from hf_otw.config.settings import Settings
 from hf_otw.data.training import TrainingData
 from hf_otw.features.encoder import Encoder
 from hf_otw.features.memory import FeatureMemory
+from hf_otw.features.stored import EqualFeatures
+from hf_otw.tasks.own_loss import LogitWeights
 from hf_otw.types import Cost, Shard
 from hf_otw.weighting.base import WeightModel
 from hf_otw.weighting.reweighter import Reweighter, Schedule
 
+logger = logging.getLogger(__name__)
+
 #: Batches of features that are exchanged at once when the memory is filled.
 CHUNK_BATCHES = 16
+
+
+@dataclass(frozen=True)
+class BatchRows:
+    """Which rows the latest batch holds.
+
+    Shape:
+        - index: `(B,)`, row numbers, or None for a batch without them.
+        - labels: of the batch, or None.
+    """
+
+    index: Tensor | None
+    labels: Any
+
+
+NO_ROWS = BatchRows(None, None)
+
+
+@dataclass
+class MicroStep:
+    """One training micro-step.
+
+    Attributes:
+        num_items: items of the whole optimizer step, of all processes, or None.
+        logit_weights: listens to the model where a loss may be computed that is not ours.
+    """
+
+    num_items: Tensor | int | None
+    logit_weights: LogitWeights | None = None
 
 
 class WeightingSession:
@@ -48,6 +83,8 @@ class WeightingSession:
         self.reweighter, self.data, self.encoder, self.accelerator = reweighter, data, encoder, accelerator
         self.head_only_after_warmup = head_only_after_warmup
         self._micro_step, self._micro_step_of = 0, -1
+        self._prior_of: Tensor | None = None
+        self._prior: Tensor
         self._sum: Tensor
         self._count: int
         self._milliseconds: float
@@ -72,7 +109,11 @@ class WeightingSession:
         if self.encoder is not None:
             self.encoder.head_input.detach = self.head_only_after_warmup and self.warm(step)
         if self.reweighter.due(step):
-            self._refresh(model, step)
+            try:
+                self._refresh(model, step)
+            except EqualFeatures as error:
+                # A model may collapse: training goes on with the weights that there are, and may recover.
+                logger.warning("The weights stay as they are: %s", error)
         self._milliseconds += 1000 * (time.perf_counter() - started)
 
     def after_forward(self) -> None:
@@ -80,13 +121,14 @@ class WeightingSession:
         if self.encoder is not None:
             self.encoder.head_input.detach = False
 
-    def weights(self, step: int, index: Tensor, inputs: dict[str, Any], labels: Tensor) -> Tensor:
+    def weights(self, step: int, index: Tensor, inputs: Mapping[str, Any], labels: Tensor) -> Tensor:
         """Weights of the units of this process's batch, shape `(U,)`, detached; their features go to the memory."""
         started = time.perf_counter()
         features, own = None, slice(None)
+        num_rows = len(index)
         index = self.data.units_of(index)  # (B,) -> (U,)
         if self.encoder is not None:
-            features = self.encoder.take(inputs, labels)
+            features = self.encoder.take(inputs, labels, num_rows)
             check_units(len(index), len(features))
             if not self.reweighter.encode_at_solve:
                 # All processes write, and in batch scope solve, the whole global batch: their states stay equal.
@@ -96,6 +138,16 @@ class WeightingSession:
         self._count += 1
         self._milliseconds += 1000 * (time.perf_counter() - started)
         return weights
+
+    @property
+    def class_prior(self) -> Tensor:
+        """Each class's share of the weight that is trained on, `(K,)`, by the model's numbering."""
+        found, classes = self.reweighter.class_prior, self.data.head_classes
+        if classes is None:
+            return found
+        if self._prior_of is not found:  # solved anew
+            self._prior_of, self._prior = found, classes.prior(self.reweighter.example_weights)
+        return self._prior
 
     def meta_items(self, size: int | None, *, seed: int, step: int) -> list[Any]:
         """Items of the meta term, another draw in every micro-step of step `step`."""

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 
 from hf_otw import checkpoint
 from hf_otw.config.args import WeightingArguments
 from hf_otw.config.build import build_class_mass, build_example_loss, build_weight_model, schema_of
-from hf_otw.config.compatibility import check_cost, check_index, check_learned_cost, check_objects, check_support
+from hf_otw.config.compatibility import check_cost, check_learned_cost, check_objects, check_support
 from hf_otw.config.settings import Settings, resolve
+from hf_otw.data.columns import check_dataset
 from hf_otw.data.index import EXAMPLE_INDEX, IndexCollator
+from hf_otw.data.items import label_columns, readable
 from hf_otw.data.training import TrainingData, prepare_data
 from hf_otw.features.encoder import build_encoder
 from hf_otw.features.head import find_heads
@@ -25,14 +28,19 @@ from hf_otw.report.card_facts import card_fields, save_card
 from hf_otw.session import WeightingSession, build_reweighter
 from hf_otw.tasks import LabelSource, Task, find_task
 from hf_otw.tasks.batch_loss import BatchLoss
-from hf_otw.tasks.outputs import with_loss
+from hf_otw.tasks.classification import names_in
+from hf_otw.tasks.model_config import describe
+from hf_otw.tasks.own_loss import requires_labels
+from hf_otw.training_step import WeightedSteps
 from hf_otw.types import Cost
 from hf_otw.weighting import WeightModel
 from hf_otw.weighting.base import Facts
 from hf_otw.weighting.statistics import WeightsResult, summarise
 
+logger = logging.getLogger(__name__)
 
-class OTWeightedTrainer(Trainer):
+
+class OTWeightedTrainer(WeightedSteps):
     """A drop-in `Trainer` whose loss weights every example by optimal transport to a small clean meta set.
 
     The method is that of arXiv 2208.02951, solved over the whole training set. Takes the arguments of
@@ -60,9 +68,7 @@ class OTWeightedTrainer(Trainer):
             what came, what to do.
     """
 
-    # The host declares None for both, which no constructed trainer has, and for the third, which it fills later.
-    model: nn.Module
-    train_dataset: Any
+    # The host declares None, and fills it later.
     _signature_columns: Any
     _tag_names = ("hf_otw", "optimal-transport", "imbalanced-classification")
 
@@ -90,12 +96,8 @@ class OTWeightedTrainer(Trainer):
     ) -> None:
         self.weighting_args = args if isinstance(args, WeightingArguments) else WeightingArguments()
         self._own_weighting, self._own_cost = weighting, cost
-        self._session: WeightingSession | None = None
         self._data: TrainingData | None = None
         self.is_weighted = self.weighting_args.weighting != "none"
-        if self.is_weighted:
-            # `compute_loss` divides by the examples of the whole step: the Trainer must not divide again.
-            self.loss_is_scaled_for_ga = True
         super().__init__(
             model=model,
             args=args,
@@ -122,11 +124,20 @@ class OTWeightedTrainer(Trainer):
         self.label_names = self.label_names or ["labels"]  # of a forward that takes none: the loss is ours
         model = self.accelerator.unwrap_model(self.model)
         given = self.weighting_args
+        self._label_columns: tuple[str, ...] = (*self.label_names, "label", "labels")
+        self._given_data = self._seen = self.train_dataset
+        if self._given_data is not None:
+            check_dataset(self._given_data, "train_dataset")
+            self._label_columns = label_columns(
+                self._given_data, self._label_columns, self.data_collator, self.label_names[0]
+            )
+            self._seen = self._readable(self._given_data)
+        self._chose_loss = example_loss is not None or given.example_loss is not None
         if task is None:
             task = find_task(
                 model,
-                self.train_dataset,
-                self.label_names,
+                self._seen,
+                self._label_columns,
                 name=given.task,
                 weight_per_token=given.weight_per_token,
             )
@@ -134,7 +145,7 @@ class OTWeightedTrainer(Trainer):
         self.settings = settings = self._resolve(task)
         smoothing = self.args.label_smoothing_factor if self.label_smoother else 0.0  # the host warns, and makes none
         check_cost(settings, self._own_cost)
-        check_support(self.args, settings, task, self.compute_loss_func, smoothing=smoothing)
+        check_support(self.args, settings, task, smoothing=smoothing)
         self._losses = BatchLoss(
             task,
             label_name=self.label_names[0],
@@ -143,35 +154,79 @@ class OTWeightedTrainer(Trainer):
             evaluation=build_example_loss(task.losses[0], {}, smoothing),
             meta=build_example_loss(task.losses[0], {}, 0.0),
         )
+        self._losses.feeds_labels |= requires_labels(model, self.label_names[0])
+        self._meta_dataset = meta_dataset
         self._tag_model()
-        if self.train_dataset is not None:
-            self._data = self._prepare_data(model, meta_dataset)
-            self.train_dataset = self._data.train_dataset
-            self.data_collator = IndexCollator(self.data_collator, settings.group_column)
+        if self._given_data is not None:
+            self._take_data(self._given_data)
             if not settings.needs_transport:
                 self._build_weight_model()  # refuse what it cannot be built from before anything is lost
 
     def _resolve(self, task: Task | None) -> Settings:
-        own = self._own_weighting
-        return resolve(self.weighting_args.given(), task=task, own_weighting=None if own is None else schema_of(own))
+        own, given = self._own_weighting, self.weighting_args.given()
+        if task is not None and self.leaves_our_loss and given.get("example_loss") is None:
+            given = {**given, "example_loss": task.losses[0]}  # nothing adjusts a loss that is not ours
+        return resolve(given, task=task, own_weighting=None if own is None else schema_of(own))
 
-    def _prepare_data(self, model: nn.Module, meta_dataset: Any) -> TrainingData:
+    def _readable(self, dataset: Any) -> Any:
+        """What labels are read from: see `hf_otw.data.items`."""
+        kwargs = self.weighting_args.given().get("weighting_kwargs") or {}
+        column = kwargs.get("column", "weight")
+        names = (*self._label_columns, column, *filter(None, [self.weighting_args.group_column]))
+        return readable(dataset, names, self.data_collator, self.label_names[0])
+
+    @property
+    def train_dataset(self) -> Any:
+        """The rows that are trained on, with their `example_index`. One that is set later is prepared likewise."""
+        return self._train_dataset
+
+    @train_dataset.setter
+    def train_dataset(self, dataset: Any) -> None:
+        if self._data is None or dataset is None:
+            self._train_dataset = dataset
+        else:
+            check_dataset(dataset, "train_dataset")
+            self._given_data, self._seen = dataset, self._readable(dataset)
+            self._take_data(dataset)
+
+    def _take_data(self, dataset: Any) -> None:
+        """Read the labels of a training set, split off the meta set, and number its rows."""
+        self._data = data = self._prepare_data(self.accelerator.unwrap_model(self.model), dataset)
+        self._train_dataset = data.train_dataset
+        collate: Any = self.data_collator
+        self.data_collator = IndexCollator(
+            collate.collate if isinstance(collate, IndexCollator) else collate,
+            self.settings.group_column,
+            labels=data.row_labels,
+            label_name=self.label_names[0],
+        )
+
+    def _prepare_data(self, model: nn.Module, dataset: Any) -> TrainingData:
         settings = self.settings
         config = getattr(model, "config", None)
         config = config if hasattr(config, "num_labels") else None  # a module's own, which says nothing of classes
-        columns = (*self.label_names, "label", "labels")
+        samplers = ("_get_train_sampler", "get_train_dataloader")
         data = prepare_data(
-            self.train_dataset,
-            meta_dataset,
+            dataset,
+            self._meta_dataset,
             self.eval_dataset,
             task=self._task,
-            source=LabelSource(columns, config, settings.group_column, settings.label_bins),
+            source=LabelSource(self._label_columns, config, settings.group_column, settings.label_bins),
             seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
             meta_examples_per_class=settings.meta_examples_per_class if settings.needs_meta else None,
+            view=lambda other: self._seen if other is dataset else self._readable(other),
+            keeps_numbers=any(getattr(type(self), n) is not getattr(OTWeightedTrainer, n) for n in samplers),
         )
         if settings.needs_transport:
             find_heads(model, data.num_outputs, settings.feature_module)
         check_learned_cost(settings, data)
+        batch = self.args.train_batch_size
+        if self.args.dataloader_drop_last and len(data.train_dataset) < batch:
+            raise ValueError(
+                f"Expected at least one batch of {batch} rows, got {len(data.train_dataset)} without the "
+                f"{len(data.meta_rows)} of the meta set, and dataloader_drop_last=True. Lower the batch size or "
+                "`meta_examples_per_class`, or pass a `meta_dataset`."
+            )
         return data
 
     def _build_weight_model(self, feature_dim: int = 0) -> WeightModel:
@@ -210,53 +265,15 @@ class OTWeightedTrainer(Trainer):
         _, _, value, converged = r.statistics[:4].tolist()
         return summarise(r.example_weights[r.rows], r.labels[r.rows], r.num_classes, value, converged > 0)
 
-    # ---- One training micro-step ----------------------------------------------------------------------------------
-
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Tensor | tuple[Tensor, Any]:
-        """Weighted mean of the per-example losses; in evaluation the plain mean, which compares across weightings."""
-        if not self.is_weighted:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        inputs = dict(inputs)
-        index = inputs.pop(EXAMPLE_INDEX, None)
-        labels = inputs.pop(self.label_names[0])
-        inputs.pop("skip_logits", None)
-        if not self.model.training:
-            loss, outputs = self._losses.evaluation(model, inputs, labels)
-            return (loss, with_loss(outputs, loss)) if return_outputs else loss
-
-        session, step = self._started(), self.state.global_step
-        check_index(index)
-        session.before_forward(model, step)
-        outputs = self._losses.forward(model, inputs, labels)
-        weights = session.weights(step, index, inputs, labels)  # (U,), detached
-        losses = self._losses.training(outputs, labels, session.reweighter.class_prior)  # (U,)
-
-        # Divide by the items of all micro-batches on all processes; undo the mean that DDP takes over processes.
-        items = self._task.num_items(labels)
-        scale = 1 / items if num_items_in_batch is None else self.accelerator.num_processes / num_items_in_batch
-        loss = (weights.to(losses) * losses).sum() * scale
-        coefficient = self.settings.meta_loss_coefficient
-        if coefficient and session.data.meta is not None and session.meta_counts(step):
-            loss = loss + coefficient * self._meta_loss(session, model, step) * (items * scale)
-        session.after_forward()
-        return (loss, with_loss(outputs, loss)) if return_outputs else loss
-
-    def _meta_loss(self, session: WeightingSession, model: nn.Module, step: int) -> Tensor:
-        """The mean loss of a meta batch."""
-        size = self.settings.meta_batch_size
-        if self.args.auto_find_batch_size:  # what is too large for a training batch is too large for a meta batch
-            size = min(size or self._train_batch_size, self._train_batch_size)
-        items = session.meta_items(size, seed=self.args.seed, step=step)
-        batch: Any = self._prepare_input(self._collate(items))
-        return self._losses.meta(model, batch)
-
     # ---- Seams of the host ----------------------------------------------------------------------------------------
+
+    def train(self, *positional: Any, **keywords: Any) -> Any:
+        """`Trainer.train`, after which nothing of ours is on the model: it can be pickled, copied, quantised."""
+        try:
+            return super().train(*positional, **keywords)
+        finally:
+            if self._session is not None:
+                self._session.close()
 
     def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
         # Every way into training passes here once the model is wrapped: train, resume, a smaller batch, a search.
@@ -267,6 +284,7 @@ class OTWeightedTrainer(Trainer):
         return model, train_dataloader
 
     def _start(self, model: nn.Module, max_steps: int, epoch_steps: int, resume_from_checkpoint: str | None) -> None:
+        self._find_out_whose_loss(model)
         # A search sets arguments between two runs.
         self.settings = self._resolve(self._task)
         settings, data = self.settings, self.training_data
@@ -281,10 +299,11 @@ class OTWeightedTrainer(Trainer):
                 self._task,
                 num_outputs=data.num_outputs,
                 feature_modules=settings.feature_module,
-                collate=self._collate,
+                collate=self._collate_numbered,
                 prepare=self._prepare_input,
                 label_name=self.label_names[0],
                 batch_size=self.args.eval_batch_size,
+                feeds_labels=self._losses.feeds_labels,
             )
             widths, dtype = encoder.probe(model, data.subset(data.train_rows[:1]))
         reweighter = build_reweighter(
@@ -299,6 +318,13 @@ class OTWeightedTrainer(Trainer):
             max_steps=max_steps,
             epoch_steps=epoch_steps,
         )
+        if reweighter.schedule.warmup_steps >= max_steps:
+            logger.warning(
+                "The warm-up of %d steps is not over when training ends after %d: all weights stay 1. Lower "
+                "`weight_warmup`, or train for longer.",
+                reweighter.schedule.warmup_steps,
+                max_steps,
+            )
         if resume_from_checkpoint is not None:
             header = data.state_header(reweighter.weight_model.name)
             checkpoint.restore(reweighter.load_state_dict, resume_from_checkpoint, header)
@@ -312,7 +338,7 @@ class OTWeightedTrainer(Trainer):
             reweighter = self._session.reweighter
             state = reweighter.state_dict()  # on all processes: the memory may be divided among them
             if self.args.should_save:
-                checkpoint.save_state(output_dir, state, self.training_data.state_header(reweighter.weight_model.name))
+                checkpoint.save_state(output_dir, state, self._session.data.state_header(reweighter.weight_model.name))
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor | int | None:
         if not self.is_weighted:
@@ -328,13 +354,6 @@ class OTWeightedTrainer(Trainer):
         super()._set_signature_columns_if_needed()
         if first and self.is_weighted:
             self._signature_columns = [*self._signature_columns, EXAMPLE_INDEX]
-
-    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        inputs = super()._prepare_inputs(inputs)
-        if self.is_weighted and not self.model.training:
-            # Heads take **kwargs: an index that reaches the model in evaluation would be swallowed in silence.
-            inputs.pop(EXAMPLE_INDEX, None)
-        return inputs
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the means of the weighting's statistics over the logging window to training logs."""
@@ -357,14 +376,6 @@ class OTWeightedTrainer(Trainer):
             save_card(self.args, self.settings, self.state, self._data, weights, given=given)
 
     def _tag_model(self) -> None:
+        describe(self.accelerator.unwrap_model(self.model), self._task, names_in(self._seen, self._label_columns))
         add_tags = getattr(self.model, "add_model_tags", lambda tags: None)  # a plain module has none
         add_tags(list(self._tag_names))
-
-    def _collate(self, items: list[Any]) -> dict[str, Any]:
-        batch = self._get_collator_with_removed_columns(self.data_collator)(items)
-        return {name: value for name, value in batch.items() if name != EXAMPLE_INDEX}
-
-    def _started(self) -> WeightingSession:
-        if self._session is None:
-            raise RuntimeError("Expected weights, but training has not started: call `train()` first.")
-        return self._session

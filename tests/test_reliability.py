@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmarks.reliability import PAGE, RESULTS, fill_page, record, table
+from benchmarks.reliability import PAGE, RESULTS, counts_table, fill_page, record
 
 FOUND = {
     "kills": {"tried": 3, "bit_equal": 2, "by_processes": {"1": {"tried": 3, "bit_equal": 2}}},
@@ -23,8 +23,8 @@ def test_page_says_what_was_recorded() -> None:
 
 def test_counts_that_held_and_did_not() -> None:
     """Kills: a table that takes what was tried for what held, or skipped tests for passed ones."""
-    shown = table(FOUND)
-    assert "1 process: bit-equal to one that was not | 3 | 2 |" in shown
+    shown = counts_table(FOUND)
+    assert "1 process: bit-equal to one that was not | `make faults` | 3 | 2 |" in shown
     assert "| 10 | 9 |" in shown
     assert "| 1,200 | 1,197 |" in shown
     assert "| 90 | 80 |" in shown

@@ -1,4 +1,4 @@
-"""The pictures of the report. The same numbers give the same file."""
+"""The picture of ranks of the report. The same numbers give the same file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import NamedTuple
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 
 from benchmarks.quality.statistics import cliques
 
@@ -23,15 +22,6 @@ class Ranked(NamedTuple):
 
     name: str
     rank: float
-    ours: bool
-
-
-class Priced(NamedTuple):
-    """A method's time, in multiples of cross-entropy's, and its mean gain in points."""
-
-    name: str
-    time: float
-    gain: float
     ours: bool
 
 
@@ -100,64 +90,3 @@ def draw_method(axes: Axes, method: Ranked, end: float, y: float, left: bool) ->
         color=color,
         fontweight="bold" if method.ours else "normal",
     )
-
-
-def cost_diagram(panels: Sequence[tuple[str, Sequence[Priced]]], path: Path) -> None:
-    """Gain over cross-entropy against time, a panel for each set of cells."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.4 * len(panels), 4.3), layout="constrained")
-        found = figure.subplots(1, len(panels), sharex=True, squeeze=False)
-        for axes, (heading, methods) in zip(found[0], panels, strict=True):
-            axes.axhline(0, color=MUTED, linewidth=0.7)
-            axes.set_xscale("log")
-            axes.set_title(heading, fontsize=9, color=INK)
-            axes.set_xlabel("time, in multiples of cross-entropy's")
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.xaxis.set_major_formatter("{x:g}")
-            axes.xaxis.set_minor_locator(NullLocator())
-            for method in methods:
-                axes.plot(method.time, method.gain, "o", color=OURS if method.ours else MUTED, markersize=5)
-            annotate(axes, methods)
-        found[0][0].set_ylabel("balanced accuracy above cross-entropy, points")
-    save(figure, path)
-
-
-def annotate(axes: Axes, methods: Sequence[Priced]) -> None:
-    """Names beside the dots, at heights that do not overlap."""
-    if not methods:
-        return
-    low, high = axes.get_ylim()
-    ordered = sorted(methods, key=lambda method: (method.gain, method.name))
-    heights = spread([method.gain for method in ordered], (high - low) / 28)
-    for method, height in zip(ordered, heights, strict=True):
-        axes.annotate(
-            method.name,
-            (method.time, method.gain),
-            xytext=(1.02, height),
-            textcoords=("axes fraction", "data"),
-            fontsize=7.5,
-            va="center",
-            color=OURS if method.ours else INK,
-            arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": MUTED},
-        )
-
-
-def spread(wanted: Sequence[float], step: float) -> list[float]:
-    """Heights at least `step` apart, near the wanted ones, which ascend: neighbours that collide share their mean."""
-    blocks: list[list[float]] = []
-    for value in wanted:
-        blocks.append([value])
-        while len(blocks) > 1 and top_of(blocks[-2], step) + step > bottom_of(blocks[-1], step):
-            blocks[-2:] = [blocks[-2] + blocks[-1]]
-    return [bottom_of(block, step) + place * step for block in blocks for place in range(len(block))]
-
-
-def bottom_of(block: Sequence[float], step: float) -> float:
-    """Lowest height of names that are `step` apart around the mean of the wanted heights."""
-    return sum(block) / len(block) - step * (len(block) - 1) / 2
-
-
-def top_of(block: Sequence[float], step: float) -> float:
-    """The highest of them."""
-    return bottom_of(block, step) + step * (len(block) - 1)

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
 
+from benchmarks.quality.human_noise import CIFAR_LABELS, cifar10, cifar10n_labels, noisy_ag_news
+from benchmarks.quality.images import image_features
 from benchmarks.quality.problems import Frozen
-from recipes.sources import SOURCES, minilm_path
-from recipes.sources.files import data_cache
+from recipes.catalogue.sources import SOURCES, minilm_path
+from recipes.catalogue.sources.files import data_cache
 
 MAX_TOKENS = 64
 BATCH_SIZE = 64
 NUM_COMPONENTS = 64
+IMAGE_COMPONENTS = 256
 
 
-def text_features(dataset: Dataset, text: str = "text") -> np.ndarray:
+def text_features(texts: Sequence[str]) -> np.ndarray:
     """Mean of MiniLM's last hidden states over the tokens of each text, `(N, 384)`."""
     from transformers import AutoModel, AutoTokenizer
 
     tokenizer, model = AutoTokenizer.from_pretrained(minilm_path()), AutoModel.from_pretrained(minilm_path()).eval()
-    texts = list(dataset[text])
     order = np.argsort([len(found) for found in texts])  # texts of like length together: little padding
     found = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)
     for start in range(0, len(texts), BATCH_SIZE):
@@ -45,7 +46,12 @@ def text_source(name: str) -> Callable[[], Frozen]:
     def build() -> Frozen:
         data = SOURCES[name]()
         train, test = data["train"], data["test"]
-        return Frozen(text_features(train), np.array(train["label"]), text_features(test), np.array(test["label"]))
+        return Frozen(
+            text_features(list(train["text"])),
+            np.array(train["label"]),
+            text_features(list(test["text"])),
+            np.array(test["label"]),
+        )
 
     return build
 
@@ -77,6 +83,33 @@ def digits() -> Frozen:
     return Frozen(x_train, y_train, x_test, y_test)
 
 
+def news() -> Frozen:
+    """NoisyAG-News, with the labels that people gave."""
+    data = noisy_ag_news()
+    return Frozen(text_features(data.texts), data.labels, text_features(data.test_texts), data.test_labels, data.given)
+
+
+def photographs() -> Frozen:
+    """CIFAR-10 by EfficientNet-Lite0: principal components of its features, `(N, 256)`."""
+    from sklearn.decomposition import PCA
+
+    data = cifar10()
+    train, test = image_features(data.images), image_features(data.test_images)
+    components = PCA(IMAGE_COMPONENTS, random_state=0).fit(train)
+    parts = (components.transform(part).astype(np.float32) for part in (train, test))
+    return Frozen(next(parts), data.labels, next(parts), data.test_labels)
+
+
+def photographs_labelled_by(column: str) -> Callable[[], Frozen]:
+    """The same with one set of labels that people gave."""
+
+    def build() -> Frozen:
+        data = load("cifar10")
+        return data._replace(given=cifar10n_labels(column, data.labels))
+
+    return build
+
+
 DATASETS: dict[str, Callable[[], Frozen]] = {
     "trec": text_source("trec"),
     "sst2": text_source("sst2"),
@@ -86,6 +119,9 @@ DATASETS: dict[str, Callable[[], Frozen]] = {
     "spam_assassin": text_source("spam_assassin"),
     "emoji_names": text_source("emoji"),
     "fashion_mnist": fashion,
+    "noisy_ag_news": news,
+    "cifar10": photographs,
+    **{f"cifar10n_{column}": photographs_labelled_by(column) for column in CIFAR_LABELS},
     "digits": digits,
 }
 
@@ -99,7 +135,7 @@ def load(name: str) -> Frozen:
         built = DATASETS[name]()
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".unfinished.npz")
-        np.savez(unfinished, **built._asdict())
+        np.savez(unfinished, **{field: part for field, part in built._asdict().items() if part is not None})
         unfinished.replace(path)
     with np.load(path) as found:
-        return Frozen(**{field: found[field] for field in Frozen._fields})
+        return Frozen(**{field: found[field] for field in Frozen._fields if field in found})

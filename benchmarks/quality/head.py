@@ -29,6 +29,11 @@ class Head(NamedTuple):
         """`(B, D) -> (B, K)`, of several `(H, B, K)`."""
         return features @ self.weight.mT + self.bias[..., None, :]
 
+    @classmethod
+    def stack(cls, heads: Sequence[Head]) -> Head:
+        """Several as one."""
+        return cls(torch.stack([head.weight for head in heads]), torch.stack([head.bias for head in heads]))
+
 
 class Objective(Protocol):
     """What a method makes of a batch."""
@@ -55,6 +60,9 @@ def train_heads(
     *,
     seed: int,
     row_probabilities: Tensor | None = None,
+    start: Sequence[Head] | None = None,
+    stops: Sequence[int] | None = None,
+    rate: float = LEARNING_RATE,
 ) -> list[Head]:
     """Adam with a rate that falls to 0 by a cosine. Heads do not know of each other; together they are faster.
 
@@ -62,18 +70,25 @@ def train_heads(
         problem: the training rows.
         objective: the losses of all heads.
         penalties: `l2`, one a head: `l2 / 2` times its squared weights is added to its loss.
-        seed: of the batches; the heads start at 0.
+        seed: of the batches.
         row_probabilities: `(n,)`, of a row in a batch; every row as likely by default, without replacement.
+        start: the heads to start from; 0 by default.
+        stops: the step after which each head is taken as it is then; the last by default.
+        rate: learning rate of the first step.
     """
     n, width = problem.features.shape
     generator = torch.Generator().manual_seed(seed)
-    weight = torch.zeros(len(penalties), problem.num_classes, width, requires_grad=True)
-    bias = torch.zeros(len(penalties), problem.num_classes, requires_grad=True)
-    optimizer = torch.optim.Adam([weight, bias], lr=LEARNING_RATE, fused=True)
+    if start is None:
+        zero = Head(torch.zeros(problem.num_classes, width), torch.zeros(problem.num_classes))
+        start = [zero] * len(penalties)
+    weight, bias = (part.requires_grad_() for part in Head.stack(start))
+    optimizer = torch.optim.Adam([weight, bias], lr=rate, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     l2 = torch.tensor(penalties)
+    ends = [STEPS] * len(penalties) if stops is None else list(stops)
+    found: list[Head | None] = [None] * len(penalties)
     order = torch.empty(0, dtype=torch.long)
-    for step in range(STEPS):
+    for step in range(max(ends)):
         if row_probabilities is not None:
             rows = torch.multinomial(row_probabilities, BATCH_SIZE, replacement=True, generator=generator)
         else:
@@ -85,4 +100,7 @@ def train_heads(
         (objective(Head(weight, bias), rows, step) + penalty).sum().backward()
         optimizer.step()
         schedule.step()
-    return [Head(*parts) for parts in zip(weight.detach().unbind(), bias.detach().unbind(), strict=True)]
+        for place, end in enumerate(ends):
+            if step + 1 == end:
+                found[place] = Head(weight[place].detach().clone(), bias[place].detach().clone())
+    return [head for head in found if head is not None]

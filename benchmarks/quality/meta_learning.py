@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.quality.head import STEPS, Head, Objective
-from benchmarks.quality.method import OneByOne, Setting, grid, meta_loss
+from benchmarks.quality.method import OneByOne, Setting, meta_loss
 from benchmarks.quality.prepared import Prepared
 from hf_otw.config.presets import PAPER
 from hf_otw.transport import OBJECTIVES
@@ -45,7 +45,7 @@ class LearningToReweight(OneByOne):
 class MetaWeightNet(OneByOne):
     """A net from a row's loss to its weight, trained through one virtual step (Shu et al. 2019)."""
 
-    settings: tuple[Setting, ...] = field(default_factory=lambda: grid("net_lr", (1e-3, 1e-2)))
+    net_lr: float = 1e-2
     virtual_lr: float = 0.1
 
     def objective(self, prepared: Prepared, setting: Setting, seed: int) -> Objective:
@@ -53,7 +53,7 @@ class MetaWeightNet(OneByOne):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             net = nn.Sequential(nn.Linear(1, 100), nn.ReLU(), nn.Linear(100, 1), nn.Sigmoid())
-        optimizer = torch.optim.Adam(net.parameters(), lr=setting["net_lr"], fused=True)
+        optimizer = torch.optim.Adam(net.parameters(), lr=self.net_lr, fused=True)
 
         def loss(head: Head, rows: Tensor, step: int) -> Tensor:
             x, labels = problem.features[rows], problem.labels[rows]

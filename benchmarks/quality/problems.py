@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recipes.imbalance import capped_rows, long_tail_counts, similar_noise, uniform_noise
+from hf_otw.recipe.imbalance import capped_rows, long_tail_counts, similar_noise, uniform_noise
 
 META_PER_CLASS = 10
 #: A class needs rows to train on, to hold out, and for the meta set.
@@ -19,13 +19,15 @@ class Frozen(NamedTuple):
     """A data set as features of a pretrained model.
 
     Shape:
-        - features: `(N, D)`, labels: `(N,)`, test_features: `(T, D)`, test_labels: `(T,)`.
+        - features: `(N, D)`, labels: `(N,)`, true, test_features: `(T, D)`, test_labels: `(T,)`, given: `(N,)`, labels
+          as people gave them, some of them wrong; None where no such labels are known.
     """
 
     features: np.ndarray
     labels: np.ndarray
     test_features: np.ndarray
     test_labels: np.ndarray
+    given: np.ndarray | None = None
 
 
 class Cell(NamedTuple):
@@ -35,7 +37,8 @@ class Cell(NamedTuple):
         dataset: a name of `benchmarks.quality.frozen.DATASETS`.
         imbalance_factor: rows of the most frequent class over those of the rarest; 0 leaves the data as they are.
         label_noise: share of the training labels that is wrong.
-        noise_kind: `uniform`, or `similar`: the class whose mean feature is nearest.
+        noise_kind: `uniform`; `similar`: the class whose mean feature is nearest; or `human`: labels as people gave
+            them, `label_noise` then being the share of wrong ones in the whole data set.
         meta: `clean`; `noisy`, as the training set; `split`, off the training set with the labels found there.
         counts: training rows a class, in place of an imbalance factor.
         merged: class -> class that is learned. The tail is one of the classes before, which training does not know:
@@ -58,11 +61,12 @@ class Cell(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What a method sees of a cell, and the test set, which it does not.
+    """What a method sees of a cell, and the test set and the true labels, which it does not.
 
     Shape:
         - features: `(n, D)`, labels: `(n,)`, meta_features: `(m, D)`, meta_labels: `(m,)`, test_features: `(T, D)`,
-          test_labels: `(T,)`, test_groups: `(T,)`, subgroups, or the labels again.
+          test_labels: `(T,)`, test_groups: `(T,)`, subgroups, or the labels again, true_labels: `(n,)`, for the
+          oracle alone.
     """
 
     features: Tensor
@@ -73,6 +77,7 @@ class Problem(NamedTuple):
     test_labels: Tensor
     test_groups: Tensor
     num_classes: int
+    true_labels: Tensor
 
     @property
     def class_counts(self) -> Tensor:
@@ -97,14 +102,18 @@ def draw(data: Frozen, cell: Cell, seed: int) -> Problem:
     class_of = np.array(cell.merged or range(num_classes))
     labels, num_classes = class_of[groups], int(class_of.max()) + 1
     z = data.features[pool]
-    given = corrupt(labels[train], z[train], num_classes, cell, seed)
+    if cell.noise_kind == "human":
+        given = given_by_people(data, pool[train], labels[train])
+    else:
+        given = corrupt(labels[train], z[train], num_classes, cell, seed)
+    true = labels[train]
     meta_given = labels[meta]
     if cell.meta == "noisy":
         meta_given = corrupt(labels[meta], z[meta], num_classes, cell, seed + 1)
     if cell.meta == "split":
         chosen, left = split_off(given, META_PER_CLASS, rng)
         meta, meta_given = train[chosen], given[chosen]
-        train, given = train[left], given[left]
+        train, given, true = train[left], given[left], true[left]
     mean, scale = z[train].mean(0), z[train].std(0) + 1e-6
 
     def tensors(features: np.ndarray, classes: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -116,6 +125,7 @@ def draw(data: Frozen, cell: Cell, seed: int) -> Problem:
         *tensors(data.test_features[keep_test], class_of[test_groups]),
         torch.tensor(test_groups),
         num_classes,
+        torch.tensor(true),
     )
 
 
@@ -131,10 +141,29 @@ def hold_out(problem: Problem, seed: int, share: float = 0.2) -> Problem:
     return problem._replace(
         features=problem.features[~out],
         labels=problem.labels[~out],
+        true_labels=problem.true_labels[~out],
         test_features=problem.features[out],
         test_labels=problem.labels[out],
         test_groups=problem.labels[out],
     )
+
+
+def given_by_people(data: Frozen, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Labels of some rows as people gave them; every class keeps a row.
+
+    Raises:
+        ValueError: a data set without such labels.
+    """
+    if data.given is None:
+        raise ValueError("Expected labels that people gave for noise_kind='human', got none. Use another data set.")
+    return keep_every_class(labels, data.given[rows].copy())
+
+
+def keep_every_class(labels: np.ndarray, noisy: np.ndarray) -> np.ndarray:
+    """Noisy labels; of a class that nobody names any more one row stays as it was."""
+    for k in np.setdiff1d(labels, noisy):
+        noisy[np.flatnonzero(labels == k)[0]] = k
+    return noisy
 
 
 def frequent_classes(labels: np.ndarray) -> tuple[np.ndarray, int, np.ndarray]:
@@ -174,6 +203,4 @@ def corrupt(labels: np.ndarray, features: np.ndarray, num_classes: int, cell: Ce
         noisy = similar_noise(labels, features, num_classes, cell.label_noise, seed=seed)
     else:
         raise ValueError(f"Expected noise out of uniform and similar, got {cell.noise_kind!r}.")
-    for k in np.setdiff1d(labels, noisy):  # gone altogether: one row stays as it was
-        noisy[np.flatnonzero(labels == k)[0]] = k
-    return noisy
+    return keep_every_class(labels, noisy)

@@ -3,7 +3,7 @@
     python -m benchmarks.quality.run                          # heads on frozen features, all cells and methods
     python -m benchmarks.quality.run --smoke                  # three small cells, a seed
     python -m benchmarks.quality.run --cells trec --methods default cross_entropy --seeds 1
-    python -m benchmarks.quality.run --development            # variants of the default, on held-out training rows
+    python -m benchmarks.quality.run --first                  # the methods that the targets are about
 
 The setting of a method is chosen, for each cell and seed, by balanced accuracy on a fifth of the *training* rows with
 the labels that they were given; the test set is looked at once, with that setting.
@@ -12,30 +12,25 @@ the labels that they were given; the test set is looked at once, with that setti
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
 import time
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.quality.cells import frozen_cells, seeds_of, smoke_cells
+from benchmarks.quality.cells import frozen_cells, smoke_cells
 from benchmarks.quality.frozen import load
-from benchmarks.quality.methods import METHODS
+from benchmarks.quality.method import MIDDLE_PENALTY, Setting
+from benchmarks.quality.methods import FIRST, METHODS
+from benchmarks.quality.per_row import pack
 from benchmarks.quality.problems import Cell, Problem, draw, hold_out
 from benchmarks.quality.results import RESULTS, Row, describe, key, read, write
-from benchmarks.quality.scores import scores
-from benchmarks.quality.variants import (
-    DEVELOPMENT_RESULTS,
-    FIRST_SEED,
-    VARIANTS,
-    development,
-    development_cells,
-    development_methods,
-)
+from benchmarks.quality.scores import balanced_accuracy, scores
 
 REGIME = "frozen"
 WRITE_EVERY_SECONDS = 30
@@ -47,26 +42,25 @@ class Job(NamedTuple):
     cell: Cell
     seed: int
     methods: tuple[str, ...]
-    development: bool = False
 
 
 def main() -> None:
     """Run what is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--cells", default="", help="run those whose name holds this")
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS | development_methods()))
+    parser.add_argument("--cells", nargs="+", default=[""], help="run those whose name holds one of these")
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS))
+    parser.add_argument("--first", action="store_true", help="only the methods that the targets are about")
     parser.add_argument("--processes", type=int, default=2, help="that run side by side, of a thread each")
-    parser.add_argument("--results", type=Path)
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--smoke", action="store_true", help="a few small cells, a seed")
-    which.add_argument("--development", action="store_true", help="variants of the default, on held-out training rows")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--smoke", action="store_true", help="a few small cells, a seed")
     options = parser.parse_args()
-    results = options.results or (DEVELOPMENT_RESULTS if options.development else RESULTS)
+    results = options.results
     rows = read(results)
     todo = jobs(options, {key(row) for row in rows})
-    for dataset in sorted({job.cell.dataset for job in todo}):
-        load(dataset)  # computed once, before processes that would do it at the same time
+    if options.processes > 1:
+        for dataset in sorted({job.cell.dataset for job in todo}):
+            load(dataset)  # computed once, before processes that would do it at the same time
     versions = {name: metadata.version(name) for name in ("hf_otw", "torch", "scikit-learn", "cleanlab")}
     written = time.monotonic()
     with multiprocessing.get_context("spawn").Pool(options.processes, initializer=warm_up) as pool:
@@ -81,18 +75,18 @@ def main() -> None:
 
 def jobs(options: argparse.Namespace, done: set[tuple[str, str, str, int]]) -> list[Job]:
     """What is not done, the first seed of every cell first."""
-    cells, methods, seeds, first = frozen_cells(), list(METHODS), options.seeds, 0
+    cells, methods, seeds = frozen_cells(), list(METHODS), options.seeds
+    if options.first:
+        methods = list(FIRST)
     if options.smoke:
         cells, seeds = smoke_cells(), 1
-    if options.development:
-        cells, methods, first = development_cells(), list(development_methods()), FIRST_SEED
-    cells, found = [cell for cell in cells if options.cells in cell.name], []
-    for seed in range(max((seeds_of(cell, seeds) for cell in cells), default=0)):
+    cells, found = [cell for cell in cells if any(part in cell.name for part in options.cells)], []
+    for seed in range(seeds):
         for cell in cells:
             names = (name for name in options.methods or methods)
-            missing = tuple(name for name in names if (REGIME, cell.name, name, first + seed) not in done)
-            if missing and seed < seeds_of(cell, seeds):
-                found.append(Job(cell, first + seed, missing, options.development))
+            missing = tuple(name for name in names if (REGIME, cell.name, name, seed) not in done)
+            if missing:
+                found.append(Job(cell, seed, missing))
     return found
 
 
@@ -105,8 +99,7 @@ def warm_up() -> None:
 def run(job: Job) -> list[Row]:
     """Rows of a job."""
     torch.set_num_threads(1)
-    data = load(job.cell.dataset)
-    problem = draw(development(data) if job.development else data, job.cell, job.seed)
+    problem = draw(load(job.cell.dataset), job.cell, job.seed)
     common = {"regime": REGIME, **describe(job.cell), "seed": job.seed}
     return [{**common, "method": name, **run_method(problem, name, job.seed)} for name in job.methods]
 
@@ -114,18 +107,26 @@ def run(job: Job) -> list[Row]:
 def run_method(problem: Problem, name: str, seed: int) -> Row:
     """Choose a setting on held-out training rows, train with it on all of them, and test."""
     started = time.perf_counter()
-    method, part = (METHODS | VARIANTS)[name], hold_out(problem, seed)
+    method, part = METHODS[name], hold_out(problem, seed)
     tried = method.fit(method.prepare(part, seed), method.settings, seed)
-    held = [test(predict(part.test_features), part)["balanced_accuracy"] for predict in tried]
-    setting = method.settings[int(np.argmax(held))]
+    held = [balanced_accuracy(predict(part.test_features), part.test_labels) for predict in tried]
+    setting = choose(method.settings, held)
     (predict,) = method.fit(method.prepare(problem, seed), [setting], seed)
-    found = test(predict(problem.test_features), problem)
+    logits = predict(problem.test_features)
+    found = test(logits, problem)
     seconds = time.perf_counter() - started
     return {
         "setting": setting,
         **{metric: round(value, 4) for metric, value in found.items()},
+        **pack(logits, problem.test_labels),
         "seconds": round(seconds, 2),
     }
+
+
+def choose(settings: Sequence[Setting], held: Sequence[float]) -> Setting:
+    """The setting with the best score; of several, the one whose penalty is nearest to the middle of the grid."""
+    distances = [abs(math.log(setting["l2"] / MIDDLE_PENALTY)) for setting in settings]
+    return settings[max(range(len(settings)), key=lambda place: (held[place], -distances[place]))]
 
 
 def test(logits: torch.Tensor, problem: Problem) -> dict[str, float]:

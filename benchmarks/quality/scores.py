@@ -35,6 +35,14 @@ def scores(logits: Tensor, labels: Tensor, groups: Tensor, class_counts: Tensor)
     return result | ({"few_shot": float(recalls[few].mean())} if few.any() else {})
 
 
+def balanced_accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Mean of the recalls of the classes that are there. Shape: logits `(T, K)`, labels `(T,)`."""
+    right = (logits.argmax(dim=1) == labels).double()
+    counts = labels.bincount().double()
+    recalls = labels.bincount(weights=right)[counts > 0] / counts[counts > 0]
+    return float(recalls.mean())
+
+
 def calibration_error(logits: Tensor, labels: Tensor) -> float:
     """Mean over the bins of |confidence - accuracy|, weighted by the rows in them."""
     confidence, found = logits.softmax(1).max(1)

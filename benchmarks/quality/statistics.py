@@ -31,6 +31,15 @@ class Difference(NamedTuple):
     count: int
 
 
+class Blocked(NamedTuple):
+    """A mean over blocks, its standard error, the probability of one as far from 0 by chance, and the blocks."""
+
+    mean: float
+    standard_error: float
+    p_value: float
+    count: int
+
+
 class Friedman(NamedTuple):
     """Friedman's statistic, and the probability of one as large if no method differs from another."""
 
@@ -51,14 +60,37 @@ def mean_se(values: Sequence[float]) -> Estimate:
     return Estimate(float(np.mean(values)), error, count)
 
 
-def paired_difference(first: Seeds, second: Seeds, confidence: float = 0.95) -> Difference | None:
-    """Mean of `first - second` over the seeds that both have, with Student's interval; none without such seeds."""
+def paired_difference(
+    first: Seeds, second: Seeds, confidence: float = 0.95, sampling_variance: float = 0.0
+) -> Difference | None:
+    """Mean of `first - second` over the seeds that both have, with Student's interval; none without such seeds.
+
+    Args:
+        first, second: scores.
+        confidence: of the interval.
+        sampling_variance: of the mean by the sampling of the test set, which all seeds share.
+    """
     shared = sorted(first.keys() & second.keys())
     if not shared:
         return None
     mean, error, count = mean_se([first[seed] - second[seed] for seed in shared])
+    error = math.sqrt(error**2 + sampling_variance)
     half = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * error if count > 1 else math.nan
     return Difference(mean, error, mean - half, mean + half, count)
+
+
+def blocked(differences: Mapping[str, Sequence[float]]) -> Blocked | None:
+    """Mean over blocks of each block's mean, with Student's t-test over the blocks; none without a block.
+
+    Cells of one data set are no independent evidence: each data set counts as one number.
+    """
+    if not differences:
+        return None
+    mean, error, count = mean_se([float(np.mean(values)) for values in differences.values()])
+    if count < 2:
+        return Blocked(mean, error, math.nan, count)
+    p_value = float(2 * stats.t.sf(abs(mean) / error, count - 1)) if error > 0 else float(mean == 0)
+    return Blocked(mean, error, p_value, count)
 
 
 def ranks(scores: np.ndarray) -> np.ndarray:

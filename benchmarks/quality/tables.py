@@ -7,40 +7,37 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.quality.compared import JUDGED, REFERENCE, SCORE, TITLES, Regime, title
+from benchmarks.quality.compared import FEW_TEST_ROWS, JUDGED, KINDS, ORACLE, REFERENCE, SCORE, TITLES, Regime, title
+from benchmarks.quality.method import at_edge
 from benchmarks.quality.results import Row
-from benchmarks.quality.statistics import Difference, Estimate, mean_se, paired_difference, ranks
+from benchmarks.quality.statistics import Difference, Estimate, mean_se, paired_difference
 from benchmarks.quality.targets import (
     FEWEST_SEEDS,
     Comparison,
-    against_best,
-    clearly_worse,
-    compare,
+    by_block,
     compare_best,
-    gain,
+    over_cells,
     points,
+    with_error,
 )
 
-#: Metric -> heading; the calibration error is the one that is better low.
-METRICS = {
-    "accuracy": "accuracy",
-    "macro_f1": "macro-F1",
-    "worst_class": "recall of the worst class",
-    "few_shot": "recall of classes with fewer than 20 training rows, in cells that have such classes",
-    "expected_calibration_error": "expected calibration error (low is good)",
-}
+#: The metric that is better low.
 LOW_IS_GOOD = frozenset({"expected_calibration_error"})
 README_METHODS = {
     "cross_entropy": "cross-entropy",
     "inverse_frequency": "inverse frequency",
     "logit_adjustment": "logit adjustment",
     "logit_adjustment_meta_term": "logit adjustment + meta term",
+    "continued_on_trusted_rows": "continued on trusted rows",
     "confident_learning": "confident learning + logit adjustment",
-    "meta_weight_net": "Meta-Weight-Net",
-    "paper": "paper preset",
     "default": "default",
+    "oracle": "wrong labels known",
 }
-REGIMES = {"frozen": "linear head on frozen features", "fine_tuning": "full fine-tuning"}
+REGIMES = {
+    "frozen": "linear head on frozen features",
+    "fine_tuning": "full fine-tuning",
+    "fine_tuning_4_epochs": "full fine-tuning, 4 epochs",
+}
 
 
 def markdown(head: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -> str:
@@ -112,52 +109,77 @@ def difference_table(
     return markdown(["cell", "best baseline", "default", "baseline", "difference (95 %)", "seeds"], lines, left=2)
 
 
-def baseline_table(regime: Regime) -> str:
-    """Default minus each baseline, on average over the cells without and with wrong labels."""
+#: Columns of a table of cells, beside the default and the best baseline.
+IN_CELLS = ("cross_entropy", "logit_adjustment", "confident_learning", "default_without_doubts", "oracle")
+
+
+def cell_table(regime: Regime, cells: Sequence[str]) -> str:
+    """A row a cell: some methods, the default, and its difference from the best baseline."""
+    shown = [method for method in IN_CELLS if method in regime.methods]
     lines = []
-    for baseline in regime.baselines:
-        line = [title(baseline)]
-        for noisy in (False, True):
-            cells = regime.half(noisy)
-            found = [one for one in (compare(regime, cell, baseline) for cell in cells) if one is not None]
-            line += summary(found, len(cells))
-        lines.append(line)
-    head = ["default minus", "labels as they are", "lowest", "ahead in", "wrong labels", "lowest", "ahead in"]
-    return markdown(head, lines)
+    for cell in cells:
+        means = [mean_or_dash(regime, cell, method) for method in shown]
+        best = compare_best(regime, cell)
+        if best is None:
+            lines.append([regime.title(cell), mean_or_dash(regime, cell, JUDGED), *means, "not run", "–", "–"])
+            continue
+        difference = with_error(best.difference.mean, best.difference.standard_error)
+        tail = [title(best.baseline), difference, str(best.difference.count)]
+        lines.append([regime.title(cell), mean_or_dash(regime, cell, JUDGED), *means, *tail])
+    heads = ["cell", "default", *(title(method) for method in shown), "best baseline", "difference", "seeds"]
+    return markdown(heads, lines)
 
 
-def same_test_table(regime: Regime) -> str:
-    """Every method against the best baseline of each cell, itself left out: what the default is held to."""
+def mean_or_dash(regime: Regime, cell: str, method: str) -> str:
+    """Mean over the seeds in per cent, or a dash."""
+    seeds = regime.seeds(cell, method)
+    return f"{100 * mean_se(list(seeds.values())).mean:.1f}" if seeds else "–"
+
+
+def method_table(regime: Regime) -> str:
+    """Default minus each other method by kind of cells, and how often its penalty was at the edge of the grid."""
     lines = []
     for method in regime.methods:
-        clean, noisy = (against_best(regime, method, noisy=kind) for kind in (False, True))
-        if clean and noisy:
-            worse = f"{len(clearly_worse(clean))} of {len(clean)}"
-            lines.append([title(method), worse, points(gain(clean)), points(gain(noisy))])
-    head = ["method", "labels as they are: clearly worse in", "labels as they are: mean", "wrong labels: mean"]
-    return markdown(head, lines) if lines else ""
+        line = [title(method)]
+        for kind in KINDS:
+            cells = regime.of_kind(kind)
+            mean = by_block(regime, over_cells(regime, cells, method)) if method != JUDGED else None
+            line.append("–" if mean is None else with_error(mean.mean, mean.standard_error))
+        lines.append([*line, edge_share(regime, method)])
+    return markdown(["default minus", *KINDS.values(), "edge"], lines)
 
 
-def summary(found: Sequence[Comparison], cells: int) -> list[str]:
-    """Mean difference, the lowest, and in how many of the compared cells it is positive."""
+def edge_share(regime: Regime, method: str) -> str:
+    """Share of a method's runs whose penalty was at an edge; smallest and largest apart."""
+    chosen = [row["setting"] for row in regime.rows if row["method"] == method and "l2" in (row.get("setting") or {})]
+    if not chosen:
+        return "–"
+    edges = [setting["l2"] for setting in chosen if at_edge(setting)]
+    low = sum(value < 1 for value in edges) / len(chosen)
+    high = len(edges) / len(chosen) - low
+    return f"{100 * low:.0f} % low, {100 * high:.0f} % high"
+
+
+def test_rows_text(regime: Regime) -> str:
+    """Data sets where a class has hardly any test rows."""
+    found = {regime.block(cell): regime.few_test_rows(cell) for cell in regime.cells if regime.few_test_rows(cell)}
     if not found:
-        return ["not run"] + ["–"] * 2
-    ahead = sum(one.difference.mean > 0 for one in found)
-    left_out = f", {cells - len(found)} not run" if len(found) < cells else ""
-    lowest = min(one.difference.mean for one in found)
-    return [points(gain(found)), points(lowest), f"{ahead} of {len(found)}{left_out}"]
+        return ""
+    told = ", ".join(f"{count} of {name}" for name, count in sorted(found.items()))
+    return f"Classes with fewer than {FEW_TEST_ROWS} test rows, whose recall is a coarse number: {told}."
 
 
-def rank_table(methods: Sequence[str], means: np.ndarray) -> str:
-    """Mean rank of each method, and in how many cells it is first."""
-    found = ranks(means)
-    order = np.argsort(found.mean(0), kind="stable")
-    lines = [[title(methods[k]), f"{found[:, k].mean():.2f}", str(int((found[:, k] == 1).sum()))] for k in order]
-    return markdown(["method", "mean rank", "cells where it is first"], lines)
+def subgroup_text(regime: Regime) -> str:
+    """Cells where classes are merged are also judged by their worst subgroup."""
+    if not regime.subgroup_cells:
+        return ""
+    table = difference_table(regime, regime.subgroup_cells, "worst_group")
+    told = "Recall of the worst *hidden subgroup*, where classes were merged and the tail is one of subgroups:"
+    return f"{told}\n\n{table}"
 
 
-def loss_table(regime: Regime) -> str:
-    """Cells where the best baseline is ahead of the default, worst first; empty if there is none."""
+def behind_table(regime: Regime) -> str:
+    """Cells where the best baseline is ahead of the default by more than a standard error, worst first."""
     found = [compare_best(regime, cell) for cell in regime.cells]
     lost = sorted(
         (one for one in found if one is not None and one.difference.mean < 0), key=lambda one: one.difference.mean
@@ -183,33 +205,19 @@ def legend(methods: Sequence[str]) -> str:
     return markdown(["heading", "in the results file", "method"], lines, left=3)
 
 
-def settings_table(regime: Regime) -> str:
-    """How often each setting of a grid was chosen; empty for a regime without grids."""
-    lines = []
-    for method in regime.methods:
-        chosen = [row["setting"] for row in regime.rows if row["method"] == method and row.get("setting")]
-        shown = [", ".join(f"{name} {value:g}" for name, value in setting.items()) for setting in chosen]
-        shares = sorted(((shown.count(one) / len(shown), one) for one in set(shown)), key=lambda p: (-p[0], p[1]))
-        if shares:
-            lines.append([title(method), "; ".join(f"{one}: {100 * share:.0f} %" for share, one in shares)])
-    return markdown(["method", "settings, by how often they were chosen"], lines, left=2) if lines else ""
-
-
 def readme_table(rows: Sequence[Row]) -> str:
-    """Mean balanced accuracy over the cells, by regime, without and with wrong labels, of the methods to know.
+    """Mean balanced accuracy of heads on frozen features over the cells of each kind, of the methods to know.
 
     The means are over the cells and seeds that cross-entropy and the default both have. A method that lacks some of
     them shows in how many cells it has them all, and no mean.
     """
     lines = []
-    for name, words in REGIMES.items():
-        regime = Regime.of(rows, name)
-        for noisy in (False, True):
-            cells = [cell for cell in regime.half(noisy) if readme_seeds(regime, cell)]
-            shown = readme_means(regime, cells)
-            labels = "wrong labels" if noisy else "clean labels"
-            many = f"{len(cells)} cell{'s' * (len(cells) != 1)}"
-            lines.append([f"{words}, {labels} ({many})", *(shown[method] for method in README_METHODS)])
+    regime = Regime.of(rows, "frozen")
+    for kind, words in KINDS.items():
+        cells = [cell for cell in regime.of_kind(kind) if readme_seeds(regime, cell)]
+        shown = readme_means(regime, cells)
+        many = f"{len(cells)} cell{'s' * (len(cells) != 1)}"
+        lines.append([f"{words} ({many})", *(shown[method] for method in README_METHODS)])
     return markdown(["balanced accuracy", *README_METHODS.values()], lines)
 
 
@@ -232,7 +240,7 @@ def readme_means(regime: Regime, cells: Sequence[str]) -> dict[str, str]:
             means[method] = float(np.mean(per_cell))
         else:
             shown[method] = f"{len(complete)} of {len(cells)} cells run" if complete else "not run"
-    best = max(means, key=lambda method: means[method], default=None)
+    best = max((name for name in means if name != ORACLE), key=lambda method: means[method], default=None)
     for method, mean in means.items():
         shown[method] = f"**{100 * mean:.1f}**" if method == best else f"{100 * mean:.1f}"
     return shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from hf_otw._version import __version__
-from hf_otw.cli import audit, compare, doctor, recipes, report, train, weights
+from hf_otw.cli import audit, compare, doctor, predict, recipes, report, train, weights
 from hf_otw.cli.terminal import tell
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ def options(
 
 
 app.command(epilog=train.EPILOG, context_settings=train.ANY_ARGUMENT)(train.train)
+app.command(epilog=predict.EPILOG)(predict.predict)
 app.command(epilog=weights.EPILOG)(weights.weights)
 app.command(epilog=audit.EPILOG)(audit.audit)
 app.command(epilog=compare.EPILOG)(compare.compare)

@@ -43,6 +43,7 @@ def run(app: Callable[..., None], given: list[str]) -> None:
         worked = not end.code
         raise
     except KeyboardInterrupt:
+        sys.stderr.write("Interrupted. Files written so far stay, checkpoints of a run in its folder among them.\n")
         sys.exit(130)
     except RecursionError:
         if os.environ.get(TRACEBACK):

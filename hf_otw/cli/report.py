@@ -29,6 +29,6 @@ def report(
     data = report_data(run, baseline, texts=texts, title=title)
     tell(f"Written: {write_report(output or run / 'report.html', data)}")
     if png is not None:
-        from hf_otw.report.matplotlib_figures import save_figures
+        from hf_otw.report.figures import save_figures
 
         tell(f"Written: {', '.join(map(str, save_figures(png, data)))}")

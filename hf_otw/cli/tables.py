@@ -1,4 +1,4 @@
-"""What commands print: tables for a terminal, and the same text where the output goes to a file."""
+"""Tables that commands print: for a terminal, and the same text where the output goes to a file."""
 
 from __future__ import annotations
 
@@ -56,14 +56,15 @@ def metric_table(results: Mapping[str, Any], plain: Mapping[str, Any] | None = N
 
 
 def weight_table(names: Sequence[str], labels: Any, found: Weighed) -> Table:
-    """What each class holds of the rows and of the weight, the largest first."""
+    """Table of each class's share of the rows and of the weight, the largest first."""
     rows = []
     counts = [int((labels == k).sum()) for k in range(len(names))]
     for k in sorted(range(len(names)), key=lambda k: -counts[k]):
         share, total = counts[k] / len(labels), float(found.class_totals[k])
         factor = f"{total / share:.2f}" if counts[k] else "–"
-        rows.append([names[k], f"{counts[k]:,}", f"{100 * share:.1f} %", f"{100 * total:.1f} %", factor])
-    return table("Weights", ["class", "rows", "share", "share of weight", "mean weight"], rows)
+        believed = f"{100 * float(found.kept[k]):.0f} %"
+        rows.append([names[k], f"{counts[k]:,}", f"{100 * share:.1f} %", believed, f"{100 * total:.1f} %", factor])
+    return table("Weights", ["class", "rows", "share", "believed", "share of weight", "mean weight"], rows)
 
 
 def comparison_table(found: Comparison) -> Table:

@@ -1,4 +1,4 @@
-"""What reaches the terminal as text: every line of a command, an error, a warning or a log goes through here.
+"""Print text to the terminal safely: every line of a command, an error, a warning or a log goes through here.
 
 Tables go through `hf_otw.cli.tables`, which uses the same `printable`.
 """

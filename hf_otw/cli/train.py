@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from hf_otw.cli import data_options as o
 from hf_otw.recipe.find import Found, find_recipe
 from hf_otw.recipe.reading import check_keys
+from hf_otw.recipe.schema import FILE
 
 if TYPE_CHECKING:
     from hf_otw.recipe.run import Job
@@ -30,13 +32,42 @@ EPILOG = (
 TOP = ("seed", "shows", "license")
 OWN = (
     *("output-dir", "seeds", "source", "select", "dry-run", "launch", "processes", "baseline", "push", "private"),
-    *("push-weights", "revision", "catalogue", "resume-from-checkpoint"),
+    *(
+        "push-weights",
+        "revision",
+        "catalogue",
+        "resume-from-checkpoint",
+        "label",
+        "text",
+        "image",
+        "features",
+        "model",
+        "encoding",
+    ),
 )
+
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        *("--resume-from-checkpoint", "--resume_from_checkpoint"),
+        help="Folder model/checkpoint-N of a run that was broken off: go on from there.",
+    ),
+]
 
 
 def train(
     context: typer.Context,
-    config: Annotated[str, typer.Argument(help="A YAML file, a recipe's name, or user/name on the Hub.")],
+    config: Annotated[
+        str, typer.Argument(help="A YAML file, a recipe's name, user/name on the Hub, or a file or folder of data.")
+    ],
+    label: Annotated[str | None, typer.Option(help="Of a data file: column of the classes.")] = None,
+    text: o.Text = None,
+    image: o.Picture = None,
+    features: o.Features = None,
+    model: Annotated[
+        str | None, typer.Option(help="Of a data file: pretrained model; none, for texts: words.")
+    ] = None,
+    encoding: o.Encoding = None,
     output_dir: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME by default.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs, with the recipe's seed and those after it.")] = 1,
     source: Annotated[str | None, typer.Option(help="packaged, files or hub, where the recipe names several.")] = None,
@@ -56,15 +87,11 @@ def train(
     catalogue: Annotated[
         str | None, typer.Option(help="Module with more sources and models, such as recipes.catalogue.")
     ] = None,  # fmt: skip # noqa: E501
-    resume: Annotated[
-        Path | None,
-        typer.Option(
-            *("--resume-from-checkpoint", "--resume_from_checkpoint"),
-            help="Folder model/checkpoint-N of a run that was broken off: go on from there.",
-        ),
-    ] = None,
+    resume: Resume = None,
 ) -> None:
-    """Train a recipe.
+    """Train a recipe, or a classifier of your own rows: `hf-otw train tickets.csv --label Queue`.
+
+    Of a data file, a recipe and the usable rows are written into the folder of the run, and a fifth is held out.
 
     CONFIG comes first. Every key of the recipe can be set after it: --data.label_noise 0.2, or, for training
     arguments, by the name alone: --max_steps 100 --weighting closed_form. The command line wins over the file.
@@ -76,6 +103,7 @@ def train(
         raise typer.Exit(run_launched(launch, processes, context.obj))
     check_options(processes, push, output_dir, resume, seeds)
     changes = overrides(context.args)
+    config, output_dir = of_data(config, output_dir, label, text, image, features, model, encoding)
     if dry_run:
         from hf_otw.cli.offline import without_network
 
@@ -117,6 +145,47 @@ def check_options(
             f"Expected a folder with trainer_state.json for --resume-from-checkpoint, got {str(resume)!r}. "
             "Checkpoints lie in RUN/model where the run has --save_strategy steps."
         )
+
+
+def of_data(config: str, output: Path | None, label: str | None, *options: Any) -> tuple[str, Path | None]:
+    """Recipe and folder of the run: of a data file, a recipe is written for it; else they stay as they are."""
+    if is_data(config):
+        output = output or Path("runs") / Path(config).stem
+        return data_recipe(config, output, label, *options), output
+    if any(value is not None for value in (label, *options)):
+        raise typer.BadParameter(f"Expected a data file with --label, --text and the like, got {config!r}.")
+    return config, output
+
+
+def is_data(config: str) -> bool:
+    """Whether a word names rows and not a recipe."""
+    path = Path(config).expanduser()
+    if path.suffix.lower() in o.FILES:
+        return True
+    return path.is_dir() and not (path / FILE).is_file()
+
+
+def data_recipe(
+    data: str,
+    output: Path,
+    label: str | None,
+    text: list[str] | None,
+    image: str | None,
+    features: list[str] | None,
+    model: str | None,
+    encoding: str | None,
+) -> str:
+    """Write a recipe for a file of rows; the path of the recipe."""
+    o.check_place(data)
+    from hf_otw.cli.progress import silence
+    from hf_otw.recipe.from_data import write_recipe
+    from hf_otw.recipe.predict import columns_of
+
+    silence()
+    columns = columns_of(label or "label", text, image, features)
+    path = write_recipe(data, output, columns, model, encoding=encoding, tell=o.tell)
+    o.tell(f"Recipe: {path}")
+    return str(path)
 
 
 def overrides(tokens: Sequence[str]) -> list[str]:
@@ -204,6 +273,12 @@ def finish(
     trainer, runs = train_all(job, seeds, resume)
     results = collect(job, name, runs)
     save_run(job, trainer, results, repo=push, plain=plain)
+    if is_of_data(job.output):
+        from hf_otw.recipe.predict import calibrate
+
+        held = trainer.predict(job.prepared.splits.test)
+        if runs[0].is_main:
+            calibrate(cast(Any, held.predictions), cast(Any, held.label_ids), job.output)
     if not runs[0].is_main:
         return
     say(metric_table(results, plain))
@@ -212,6 +287,11 @@ def finish(
         from hf_otw.recipe.hub import push_run
 
         say(f"Published: {push_run(job.output, push, private=private, weights=push_weights)}")
+
+
+def is_of_data(run: Path) -> bool:
+    """Whether a run trains on a file of the user's, whose new rows can be predicted."""
+    return (run / "inputs.json").is_file()
 
 
 def check_repo(repo: str) -> None:

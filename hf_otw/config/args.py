@@ -46,7 +46,7 @@ def _described(option: Option) -> str:
 
 @dataclass
 class WeightingArguments:
-    """How examples are weighted. A field left at None takes its value from the task, the weighting or `preset`.
+    """Options of the weighting. A field left at None takes its value from the task, the weighting or `preset`.
 
     Args:
         preset: set of defaults, `default` or `paper` (Guo et al. 2022 as its authors ran it).
@@ -178,7 +178,7 @@ class WeightingArguments:
     )
 
     def given(self) -> dict[str, Any]:
-        """What the user set, by name: fields that differ from their default.
+        """Return what the user set, by name: fields that differ from their default.
 
         Raises:
             ValueError: a `*_kwargs` string that is not a JSON object.

@@ -1,4 +1,4 @@
-"""What cannot be weighted is refused before any training, with a way out."""
+"""Checks of arguments, model and data before any training: refuse what cannot be weighted, with a way out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ def check_support(
     args: TrainingArguments,
     settings: Settings,
     task: Task,
-    compute_loss_func: Any,
     *,
     smoothing: float,
 ) -> None:
@@ -29,12 +28,6 @@ def check_support(
     Raises:
         ValueError: see the messages.
     """
-    if compute_loss_func is not None:
-        raise ValueError(
-            "Expected no compute_loss_func beside example weights: it returns one number for the batch, which "
-            "cannot be weighted. Pass a "
-            "per-example loss, `example_loss=(logits, labels, class_prior) -> (B,)`, or set weighting='none'."
-        )
     if args.n_gpu > 1:
         raise ValueError(
             f"Expected one process per device, got one process on {args.n_gpu} GPUs (DataParallel), whose replicas "

@@ -43,6 +43,12 @@ def read_labels(dataset: Any, name: str, label_names: Iterable[str] = ("labels",
     """
     column, values = read_column(dataset, name, label_names)
     array = np.asarray(values)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.dtype == bool:
+        array = array.astype(np.int64)
+    if np.issubdtype(array.dtype, np.floating) and np.isfinite(array).all() and (array == np.round(array)).all():
+        array = array.astype(np.int64)
     if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
         raise ValueError(
             f"Expected one integer label per example in column {column!r} of {name}, got {array.dtype} of shape "
@@ -117,4 +123,5 @@ def column_names(dataset: Any) -> list[str]:
     """Columns of a `datasets.Dataset`, or the keys of the first item of a map-style data set."""
     if isinstance(dataset, Dataset):
         return list(dataset.column_names)
-    return list(dataset[0]) if len(dataset) and isinstance(dataset[0], dict) else []
+    first = dataset[0] if len(dataset) else None
+    return list(first) if isinstance(first, dict) else []

@@ -29,7 +29,7 @@ def row_hashes(dataset: Any, like: Any = None) -> np.ndarray | None:
     if not names or not len(dataset):
         return None
     table = dataset.with_format("arrow")[:]
-    parts = [_hashes(_one_array(table[name])) for name in sorted(names)]
+    parts = [_chunked(table[name]) for name in sorted(names)]
     return _in_order(parts, len(dataset))
 
 
@@ -57,9 +57,11 @@ def contents_digest(dataset: Any) -> str | None:
     return None if hashes is None else hashlib.sha256(hashes.tobytes()).hexdigest()[:16]
 
 
-def _one_array(column: pa.ChunkedArray) -> pa.Array:
-    whole = column.combine_chunks()
-    return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole  # of an old pyarrow
+def _chunked(column: pa.ChunkedArray) -> np.ndarray | None:
+    """Hashes of a whole column, chunk by chunk: one array of more than 2 GiB of text would not fit its offsets."""
+    parts = [_hashes(chunk) for chunk in column.chunks]
+    found = [part for part in parts if part is not None]
+    return np.concatenate(found) if found and len(found) == len(parts) else None
 
 
 def _hashes(column: pa.Array) -> np.ndarray | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,14 +15,18 @@ from datasets import Dataset
 from torch import Tensor
 
 from hf_otw._utils import required
-from hf_otw.data.columns import check_dataset, column_names
+from hf_otw.data.classes import HeadClasses, present
+from hf_otw.data.columns import check_dataset, column_names, read_column
 from hf_otw.data.index import IndexedDataset, take_rows, with_example_index
+from hf_otw.data.items import ItemsView
 from hf_otw.data.meta import MetaSet
 from hf_otw.data.overlap import contents_digest, count_overlap
-from hf_otw.data.split import rows_seen_elsewhere, split_meta
-from hf_otw.tasks import LabelReader, Labels, LabelSource, Task
-from hf_otw.tasks.base import join_rare
+from hf_otw.data.split import MetaSplit, copies_of, rows_seen_in, split_meta
+from hf_otw.tasks import Labels, LabelSource, Task
+from hf_otw.tasks.base import IGNORED, join_rare
 from hf_otw.weighting.target import check_classes
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,14 @@ class TrainingData:
         labels: `(U,)`, class of each unit, of all rows as given.
         label_vectors: `(U, L)`, labels that are more than a class, or None.
         unit_counts: `(N,)`, units of each example; None for one each.
-        train_rows: `(n,)`, row numbers trained on.
+        train_rows: `(n,)`, row numbers trained on with weights that are learned.
+        unweighted_rows: row numbers trained on with weight 1: without a label, or alone in their class.
         meta: the meta set, or None where none is needed.
         meta_rows: row numbers split off for it; empty when it was given.
         class_names: `K` names.
         num_outputs: of the model's head; None for a language model.
+        head_classes: the classes of the model's head, where they are not those that are balanced; None where they are.
+        row_labels: `(N, ...)`, labels as a batch holds them, or None where a collator makes them.
     """
 
     train_dataset: Any
@@ -49,10 +57,13 @@ class TrainingData:
     label_vectors: Tensor | None
     unit_counts: Tensor | None
     train_rows: np.ndarray
+    unweighted_rows: np.ndarray
     meta: MetaSet | None
     meta_rows: np.ndarray
     class_names: list[str]
     num_outputs: int | None
+    head_classes: HeadClasses | None
+    row_labels: Tensor | None
 
     @property
     def num_classes(self) -> int:
@@ -127,8 +138,10 @@ def prepare_data(
     *,
     task: Task,
     source: LabelSource,
+    view: Callable[[Any], Any],
     seed: int,
     meta_examples_per_class: int | None,
+    keeps_numbers: bool,
 ) -> TrainingData:
     """Index the training set, read its labels, and make or check the meta set.
 
@@ -136,49 +149,133 @@ def prepare_data(
         train_dataset, meta_dataset, eval_dataset: as given to the trainer.
         task: what carries a weight.
         source: where labels come from.
+        view: what to read the labels of a data set from.
         seed: of the draw of a meta set.
         meta_examples_per_class: size of a meta set that is split off; None where no meta set is needed.
+        keeps_numbers: serve as many rows as were given, for a sampler of the user's: each row of the meta split stands
+            for a training row of its class.
 
     Raises:
         TypeError, ValueError: data that cannot be weighted; see the messages.
     """
     check_dataset(train_dataset, "train_dataset")
-    reader = task.fit(train_dataset, source)
-    labels = reader.read(train_dataset, "train_dataset")
+    seen = view(train_dataset)
+    reader = task.fit(seen, source)
+    found = reader.read(seen, "train_dataset")
+    rows = _Rows(found, len(train_dataset), len(reader.class_names))
     eval_sets = list(eval_dataset.values()) if isinstance(eval_dataset, dict) else [eval_dataset]
     eval_sets = [dataset for dataset in eval_sets if dataset is not None]
 
-    train_rows, meta_rows, meta = np.arange(len(train_dataset)), np.array([], dtype=np.int64), None
-    indexed = with_example_index(train_dataset)
+    split = MetaSplit(np.flatnonzero(rows.labelled), np.array([], dtype=np.int64), np.flatnonzero(~rows.labelled))
+    meta_labels, meta_items = None, meta_dataset
     if meta_examples_per_class is not None and meta_dataset is not None:
         check_dataset(meta_dataset, "meta_dataset")
-        meta = _meta_set(meta_dataset, reader, "meta_dataset")
-        check_classes(labels.classes, meta.classes, meta.num_classes, reader.class_names)
-        check_disjoint(meta_dataset, train_dataset, eval_sets)
+        check_disjoint(meta_dataset, train_dataset)
+        meta_labels = reader.read(view(meta_dataset), "meta_dataset")
+        warn_of_shared_rows(meta_dataset, eval_sets)
     elif meta_examples_per_class is not None:
-        check_classes(labels.classes, labels.classes, len(reader.class_names), reader.class_names)
-        avoid = rows_seen_elsewhere(train_dataset, eval_sets)
-        train_rows, meta_rows = split_meta(
-            rarest_class(labels, len(reader.class_names)),
-            len(reader.class_names),
+        split = split_meta(
+            rarest_class(rows.weighed, rows.num_classes),
+            rows.num_classes,
             meta_examples_per_class,
             seed=seed,
-            avoid=avoid,
+            copies=copies_of(train_dataset),
+            avoid=rows_seen_in(train_dataset, eval_sets),
+            labelled=rows.labelled,
             class_names=reader.class_names,
+            keep_single_rows=found.counts is None,
         )
-        meta = _meta_set(take_rows(train_dataset, meta_rows), reader, "the split-off meta set")
-        check_classes(labels.classes, meta.classes, meta.num_classes, reader.class_names)
-    served = with_example_index(train_dataset, train_rows) if len(meta_rows) else indexed
+        meta_items = take_rows(train_dataset, split.meta_rows)
+        meta_labels = reader.read(_taken(seen, split.meta_rows), "the split-off meta set")
+    labels, meta_labels, kept = rows.numbered(split.train_rows, meta_labels, reader.class_names)
+    meta = None if meta_labels is None else MetaSet(meta_items, meta_labels, len(kept))
+    trained = np.union1d(split.train_rows, split.unweighted_rows)
+    served = replaced(trained, split.meta_rows, rows.classes.numpy()) if keeps_numbers else trained
     return TrainingData(
-        served,
-        indexed,
+        with_example_index(train_dataset, served),
+        with_example_index(train_dataset),
         *labels,
-        train_rows,
+        split.train_rows,
+        split.unweighted_rows,
         meta,
-        meta_rows,
-        reader.class_names,
-        task.num_outputs(train_dataset, source),
+        split.meta_rows,
+        [reader.class_names[k] for k in kept],
+        task.num_outputs(seen, source),
+        rows.head_classes(trained, split.unweighted_rows, kept) if task.has_head_classes else None,
+        row_labels(seen, source) if task.labels_per_row else None,
     )
+
+
+class _Rows:
+    """The rows of a training set, some of which may have no label."""
+
+    def __init__(self, labels: Labels, num_rows: int, num_classes: int) -> None:
+        self.labels, self.num_rows, self.num_classes = labels, num_rows, num_classes
+        labelled = labels.classes != IGNORED if labels.counts is None else labels.counts > 0
+        self.labelled = labelled.numpy()
+        self.weighed = labels._replace(classes=labels.classes.clamp_min(0))
+
+    @property
+    def classes(self) -> Tensor:
+        """The class of each row, `(N,)`."""
+        return rarest_class(self.weighed, self.num_classes)
+
+    def numbered(
+        self, train_rows: np.ndarray, meta: Labels | None, names: list[str]
+    ) -> tuple[Labels, Labels | None, list[int]]:
+        """Labels of the training and the meta set by the number of their class among those that are trained on."""
+        units = _units(self.labels.counts, train_rows, self.num_rows)
+        trained = self.weighed.classes[units]
+        number, kept = present(trained, self.num_classes)
+        if meta is not None:
+            # A class of the meta set that is not trained on is no slip only where it was left out for its size.
+            check_classes(number[trained], number[meta.classes], len(kept), [names[k] for k in kept])
+            meta = meta._replace(classes=number[meta.classes])
+        classes = number[self.weighed.classes].clamp_min(0)
+        return self.weighed._replace(classes=classes), meta, kept
+
+    def head_classes(self, trained: np.ndarray, unweighted: np.ndarray, kept: list[int]) -> HeadClasses | None:
+        """The classes as the head numbers them, None where the weighting numbers them alike."""
+        if len(kept) == self.num_classes and not len(unweighted):
+            return None
+        mask = torch.zeros(len(self.labels.classes), dtype=torch.bool)
+        mask[_units(self.labels.counts, trained, self.num_rows)] = True
+        return HeadClasses(self.labels.classes, mask, self.num_classes)
+
+
+def _units(counts: Tensor | None, rows: np.ndarray, num_rows: int) -> Tensor:
+    if counts is None:
+        return torch.as_tensor(rows)
+    mask = torch.zeros(num_rows, dtype=torch.bool)
+    mask[torch.as_tensor(rows)] = True
+    return mask.repeat_interleave(counts).nonzero().flatten()
+
+
+def _taken(seen: Any, rows: np.ndarray) -> Any:
+    return seen.take(rows) if isinstance(seen, ItemsView) else take_rows(seen, rows)
+
+
+def replaced(trained: np.ndarray, meta_rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """All row numbers in order, each one of the meta set replaced by one of its class that is trained on.
+
+    Rows that are neither (copies of a meta row) are replaced as well.
+    """
+    total = int(max(trained.max(initial=-1), meta_rows.max(initial=-1))) + 1
+    served = np.arange(max(total, len(classes)))
+    missing = np.setdiff1d(served, trained)
+    for k in np.unique(classes[missing]):
+        own, of_class = missing[classes[missing] == k], trained[classes[trained] == k]
+        served[own] = np.resize(of_class if len(of_class) else trained, len(own))
+    return served
+
+
+def row_labels(dataset: Any, source: LabelSource) -> Tensor | None:
+    """Labels as a batch holds them, `(N, ...)`, or None where they have no common shape."""
+    try:
+        values = np.asarray(read_column(dataset, "train_dataset", source.columns)[1])
+    except ValueError:
+        return None
+    return torch.as_tensor(values) if values.dtype.kind in "biuf" else None
 
 
 def rarest_class(labels: Labels, num_classes: int) -> Tensor:
@@ -193,20 +290,26 @@ def rarest_class(labels: Labels, num_classes: int) -> Tensor:
     return torch.tensor(kept)[number[found]]
 
 
-def _meta_set(dataset: Any, reader: LabelReader, name: str) -> MetaSet:
-    return MetaSet(dataset, reader.read(dataset, name), len(reader.class_names))
+def check_disjoint(meta_dataset: Any, train_dataset: Any) -> None:
+    """Raise a ValueError where the meta set shares examples with the training set."""
+    shared = count_overlap(meta_dataset, train_dataset)
+    if shared:
+        raise ValueError(
+            f"Expected meta_dataset to be disjoint from train_dataset, but {shared} of {len(meta_dataset)} meta "
+            "examples also occur there. Remove them: hf_otw.data.overlap.remove_overlap(train_dataset, meta_dataset)."
+        )
 
 
-def check_disjoint(meta_dataset: Any, train_dataset: Any, eval_sets: Sequence[Any]) -> None:
-    """Raise a ValueError where the meta set shares examples with the training set or an evaluation set."""
-    for name, other in (("train_dataset", train_dataset), *(("eval_dataset", other) for other in eval_sets)):
-        shared = count_overlap(meta_dataset, other)
-        if shared:
-            raise ValueError(
-                f"Expected meta_dataset to be disjoint from {name}, but {shared} of {len(meta_dataset)} meta "
-                f"examples also occur there. Remove them: "
-                f"hf_otw.data.overlap.remove_overlap({name}, meta_dataset)."
-            )
+def warn_of_shared_rows(meta_dataset: Any, eval_sets: Sequence[Any]) -> None:
+    """Say where the meta set shares examples with an evaluation set: its metrics are then not of unseen examples."""
+    shared = sum(count_overlap(meta_dataset, other) for other in eval_sets)
+    if shared:
+        logger.warning(
+            "%d of %d meta examples also occur in an evaluation set: its metrics are not those of unseen examples. "
+            "Remove them: hf_otw.data.overlap.remove_overlap(eval_dataset, meta_dataset).",
+            shared,
+            len(meta_dataset),
+        )
 
 
 def read_weight_column(dataset: Any, name: str) -> Tensor:

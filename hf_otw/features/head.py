@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
@@ -25,8 +26,7 @@ def find_heads(
 ) -> list[nn.Module]:
     """Find the modules whose inputs are the feature: `feature_modules`, or the head.
 
-    The head is the last `nn.Linear` with as many outputs as there are classes; of a language model, its output
-    embedding.
+    The head is the last of `head_candidates`, until a forward pass shows which (`HeadInput.settle`).
 
     Args:
         model: the unwrapped model.
@@ -46,8 +46,15 @@ def find_heads(
                 f"last linear layers are "
                 f"{heads}."
             )
-    if paths:
-        return [modules[path] for path in paths]
+    return [modules[path] for path in paths] or head_candidates(model, num_outputs)[-1:]
+
+
+def head_candidates(model: nn.Module, num_outputs: int | None) -> list[nn.Module]:
+    """Every `nn.Linear` with as many outputs as there are classes; of a language model, its output embedding.
+
+    Raises:
+        ValueError: a model without such a layer.
+    """
     if num_outputs is None:
         output_embeddings = getattr(model, "get_output_embeddings", None)
         head = None if output_embeddings is None else output_embeddings()
@@ -55,7 +62,7 @@ def find_heads(
     else:
         heads = [
             module
-            for name, module in modules.items()
+            for name, module in model.named_modules()
             # An adapter's low-rank factors are linear layers too, and a rank may happen to be the number of classes.
             if isinstance(module, nn.Linear) and module.out_features == num_outputs and "lora_" not in name
         ]
@@ -65,7 +72,7 @@ def find_heads(
             f"Expected {type(model).__name__} to have {wanted}, found none. Name the module whose input describes an "
             "example: feature_module='path.to.module'."
         )
-    return heads[-1:]
+    return heads
 
 
 class HeadInput:
@@ -73,16 +80,19 @@ class HeadInput:
 
     Args:
         heads: the modules to listen to; nothing is stored on them but a forward pre-hook.
+        one_of: they are candidates, of which `settle` keeps one.
 
     Attributes:
         detach (`bool`): cut the graph at the heads, so that only they are trained.
         widths (`tuple[int, ...]`): of the blocks that the latest features were made of, one a head.
     """
 
-    def __init__(self, heads: Sequence[nn.Module]) -> None:
+    def __init__(self, heads: Sequence[nn.Module], *, one_of: bool = False) -> None:
         self.detach = False
+        self._heads, self._open = list(heads), one_of and len(heads) > 1
+        self._kept = list(range(len(heads)))
         self.widths: tuple[int, ...] = ()
-        self._latest: list[Tensor | None] = [None] * len(heads)
+        self._latest: dict[int, Tensor] = {}
         self._handles = [
             head.register_forward_pre_hook(self._keeper(k), with_kwargs=True) for k, head in enumerate(heads)
         ]
@@ -96,12 +106,38 @@ class HeadInput:
             if not args and not name:
                 return None
             z = (args[0] if args else kwargs[name]).detach()
+            self._latest.pop(k, None)  # so that the last one called stands last
             self._latest[k] = z.flatten(2).mean(dim=2) if isinstance(module, _CHANNELS_FIRST) and z.ndim > 2 else z
             if not self.detach:
                 return None
             return ((z, *args[1:]), kwargs) if args else (args, kwargs | {name: z})
 
         return keep
+
+    @torch.no_grad()
+    def settle(self, logits: Callable[[], Tensor]) -> None:
+        """After the first forward pass, keep the candidate that made the logits, else the last one that was called.
+
+        An auxiliary head may have as many outputs as the real one, before or behind it, called or not.
+        """
+        if not self._open or not self._latest:
+            return
+        self._open, called = False, list(self._latest)
+        if len(called) > 1:
+            returned = logits()
+            called = [k for k in called if self._makes(k, returned)] or called
+        self._kept = called[-1:]
+        for k, handle in enumerate(self._handles):
+            if k not in self._kept:
+                handle.remove()
+
+    def _makes(self, k: int, logits: Tensor) -> bool:
+        """Does this head turn its input into the logits?"""
+        head, z = self._heads[k], self._latest[k]
+        if not isinstance(head, nn.Linear) or head.weight.ndim != 2:  # sharded: one flat vector
+            return False
+        made = functional.linear(z.to(head.weight), head.weight, head.bias)
+        return made.shape == logits.shape and torch.allclose(made.float(), logits.float(), rtol=1e-2, atol=1e-3)
 
     def take(self, pool: Pool) -> Tensor:
         """Return the features of the latest forward pass, shape `(U, D)`, at least float32, and forget them.
@@ -112,10 +148,9 @@ class HeadInput:
         Raises:
             RuntimeError: a head was not called.
         """
-        latest = [z for z in self._latest if z is not None]
-        missing = len(latest) < len(self._latest)
-        self._latest = [None] * len(self._latest)
-        if missing:
+        latest = [self._latest[k] for k in self._kept if k in self._latest]
+        self._latest = {}
+        if len(latest) < len(self._kept):
             raise RuntimeError(
                 "Expected the forward pass to call the module that features are taken from, but it did not. Set "
                 "`feature_module`."
@@ -126,5 +161,6 @@ class HeadInput:
 
     def remove(self) -> None:
         """Take the hooks off the model."""
+        self._latest = {}
         for handle in self._handles:
             handle.remove()

@@ -15,7 +15,7 @@ from hf_otw.types import Shard
 
 @dataclass(frozen=True)
 class StoredFeatures:
-    """Rows `(n, D)` that look like a float tensor to who reads slices of them: `Measure.features` may be one.
+    """Rows `(n, D)` that can be sliced like a float tensor: `Measure.features` may be one.
 
     What is read is of the precision to compute in, and standardised if told to; nothing of size `n * D` is made.
 
@@ -101,7 +101,8 @@ class Standardizer:
         """Measure `features`, shape `(n, D)`, or the rows of `shard` of them, in blocks.
 
         Raises:
-            ValueError: features that are not finite, or all equal (no transport can tell such rows apart).
+            ValueError: features that are not finite.
+            EqualFeatures: features that are all equal: no transport can tell such rows apart.
         """
         n = len(features) if shard is None else shard.num_rows
         total = (lambda part: part) if shard is None else shard.sum
@@ -124,7 +125,7 @@ class Standardizer:
         varies = std > 1e-6 * mean.abs()  # rounding noise of a constant column is not a signal
         mean, std = mean.to(first), std.to(first)
         if not varies.any():
-            raise ValueError(
+            raise EqualFeatures(
                 f"Expected features that differ between examples, but all {n} rows are equal. Check that "
                 "`feature_module` names the layer whose *input* describes the example, and that the inputs differ."
             )
@@ -133,6 +134,10 @@ class Standardizer:
     def __call__(self, features: Tensor) -> Tensor:
         """Return standardised features, shape `(n, D)`."""
         return (features - self.mean).div_(self.scale)
+
+
+class EqualFeatures(ValueError):
+    """All rows have the same features."""
 
 
 def _blocks(features: Tensor | StoredFeatures) -> Iterator[Tensor]:

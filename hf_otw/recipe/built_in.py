@@ -1,24 +1,22 @@
-"""What recipes may ask for without any code of their own: the user's rows, and pretrained models."""
+"""Built-in catalogue of recipes: the user's rows, and pretrained models."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hf_otw.recipe import features, image, text
+from hf_otw.recipe import features, image, text, words
 from hf_otw.recipe.catalogue import Catalogue, ModelEntry
 from hf_otw.recipe.digits import digits
-
-if TYPE_CHECKING:
-    pass
 
 MODELS: dict[str, ModelEntry] = {
     "features": ModelEntry("features", features.perceptron),
     "image": ModelEntry("pretrained_image", image.classifier, image.image_processor),
     "text": ModelEntry("text", text.classifier, text.tokenizer),
     "text_lora": ModelEntry("text", text.lora_classifier, text.tokenizer),
+    "words": ModelEntry("words", features.perceptron, words.word_features),
 }
 
 
@@ -28,6 +26,7 @@ def built_in() -> Catalogue:
         "features": features.prepare_features,
         "pretrained_image": image.prepare_images,
         "text": text.prepare_text,
+        "words": words.prepare_words,
     }
     return Catalogue({"digits": digits}, MODELS, pipelines)
 
@@ -38,11 +37,12 @@ FOLDER, MODULE = "recipes", "catalogue"
 
 
 def catalogue_for(recipe: str | Path | None = None, module: str | None = None) -> Catalogue:
-    """What comes with the package, and what comes with the current checkout.
+    """Return the built-in catalogue, with that of the current checkout.
 
     The folder `recipes` of the current checkout (`recipes/<dataset>/<model>/<variant>.yaml`) may hold a module
-    `catalogue.py` with a function `catalogue()`. It is imported for the recipes of that folder, and nothing else is
-    without being named: a YAML file that was downloaded, with a module somewhere above it, brings no code.
+    `catalogue.py` or a package `catalogue/` with a function `catalogue()`. It is imported for the recipes of that
+    folder, and nothing else is without being named: a YAML file that was downloaded, with a module somewhere above it,
+    brings no code.
 
     Args:
         recipe: path of a local recipe.
@@ -56,16 +56,23 @@ def catalogue_for(recipe: str | Path | None = None, module: str | None = None) -
     if recipe is None or not is_in_checkout(Path(recipe)):
         return built_in()
     found = import_from(Path.cwd(), f"{FOLDER}.{MODULE}")
-    own, got = Path(FOLDER, f"{MODULE}.py").resolve(), Path(found.__file__).resolve()
+    own = catalogue_file()
+    got = Path(found.__file__).resolve()
     if got != own:
         raise ImportError(f"Expected the module {found.__name__} from {own}, got that of {got}. Name it: --catalogue.")
     return built_in() | found.catalogue()
 
 
+def catalogue_file() -> Path | None:
+    """The catalogue of the folder `recipes` of the current folder: a module or a package."""
+    places = (Path(FOLDER, f"{MODULE}.py"), Path(FOLDER, MODULE, "__init__.py"))
+    return next((place.resolve() for place in places if place.is_file()), None)
+
+
 def is_in_checkout(recipe: Path) -> bool:
     """Whether a recipe lies in the folder `recipes` of the current folder, and that folder has a catalogue."""
-    parents, folder = recipe.resolve().parents, Path.cwd() / FOLDER
-    return len(parents) > 2 and parents[2] == folder.resolve() and (folder / f"{MODULE}.py").is_file()
+    parents = recipe.resolve().parents
+    return len(parents) > 2 and parents[2] == Path(FOLDER).resolve() and catalogue_file() is not None
 
 
 def import_named(module: str) -> Any:

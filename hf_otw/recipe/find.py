@@ -1,4 +1,4 @@
-"""Which recipe a word on the command line means: a file, a name, or a repo of the Hub."""
+"""Find the recipe that a word on the command line means: a file, a name, or a repo of the Hub."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple
 from hf_otw.recipe.schema import FILE
 
 LIBRARY = Path(__file__).parent / "library"
+#: Module or package of a folder of recipes that says what they may ask for beyond `hf_otw.recipe.built_in`.
+CATALOGUE = "catalogue"
 
 
 class Found(NamedTuple):
@@ -82,13 +84,25 @@ def find_recipe(config: str, revision: str | None = None, folder: Path = Path("r
 
 
 def name_of(path: Path) -> str:
-    """What a recipe at a path is called: `dataset/model/variant` in a folder of recipes, else its own name."""
+    """Return the name of a recipe at a path: `dataset/model/variant` in a folder of recipes, else its own name."""
     path = path.resolve()
     if path.name == FILE:
         parent = path.parent
         return parent.parent.name if parent.name == "model" else parent.name
-    in_folder = len(path.parents) > 2 and (path.parents[2] / "catalogue.py").is_file()
-    return "/".join(path.with_suffix("").parts[-3:]) if in_folder else path.stem
+    return path.stem if folder_of(path) is None else "/".join(path.with_suffix("").parts[-3:])
+
+
+def folder_of(recipe: Path) -> Path | None:
+    """Return the folder of recipes that a recipe lies in, `<folder>/<dataset>/<model>/<variant>.yaml`.
+
+    Returns:
+        `Path` or `None`: None where that folder has no catalogue, a module `catalogue.py` or a package `catalogue/`.
+    """
+    parents = recipe.resolve().parents
+    if len(parents) < 3:
+        return None
+    places = (parents[2] / f"{CATALOGUE}.py", parents[2] / CATALOGUE / "__init__.py")
+    return parents[2] if any(place.is_file() for place in places) else None
 
 
 def from_hub(repo: str, revision: str | None) -> Found:

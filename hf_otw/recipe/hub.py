@@ -114,7 +114,7 @@ def check_public(recipe: Path, name: str, changes: Sequence[str] = ()) -> None:
 
 
 def info_of(repo: str, kind: str) -> Any:
-    """What the Hub says of a repo."""
+    """Ask the Hub about a repo."""
     with explained(repo, None):
         return HfApi().repo_info(repo, repo_type=kind)
 
@@ -168,7 +168,7 @@ def links_of(run: Path) -> set[Path]:
 
 
 def files_of(run: Path, weights: bool) -> dict[str, Path]:
-    """What is published of a run: name in the repo -> file. No symbolic link is, and nothing that lies below one.
+    """List the files of a run to publish: name in the repo -> file. Leaves out symbolic links and what lies below one.
 
     Raises:
         ValueError: not the folder of a run, or no weights in it.

@@ -75,7 +75,7 @@ def check_yaml(text: str, where: str, loader: type[yaml.SafeLoader]) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file of a run holds.
+    """Read a JSON file of a run.
 
     Raises:
         ValueError: what does not parse.

@@ -1,4 +1,4 @@
-"""What a run would do, told before it does it: classes, meta set, steps, memory."""
+"""Plan of a run before it starts: classes, meta set, steps, memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run leaves in its folder: metrics, weights, the model with its card, and the recipe that repeats it."""
+"""Write the files of a run: metrics, weights, the model with its card, and the recipe that repeats it."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def card(
     plain: dict[str, Any] | None,
     text: str,
 ) -> dict[str, Any]:
-    """What the model card says beyond what the trainer knows, as `create_model_card` takes it."""
+    """Return the parts of the model card that the trainer does not know, as `create_model_card` takes them."""
     source = job.recipe.source
     name = source.hub if job.source == "hub" else source.packaged or Path(source.files.get("train", "data")).stem
     return {

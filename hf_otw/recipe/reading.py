@@ -103,7 +103,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse(text: str, where: str) -> Any:
-    """What a text in YAML holds.
+    """Parse a text in YAML.
 
     Raises:
         ValueError: it is none, or it is too large or too deep.

@@ -1,4 +1,4 @@
-"""Train and test what a recipe says: the part that `hf-otw train` and `python -m recipes.run` share."""
+"""Train and test what a recipe says."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def is_metric(key: str) -> bool:
 
 
 def collect(job: Job, name: str, runs: list[Run]) -> dict[str, Any]:
-    """What the runs gave, and what is needed to repeat them."""
+    """Collect the results of the runs, and what is needed to repeat them."""
     recipe, prepared = job.recipe, job.prepared
     per_seed: list[dict[str, Any]] = [
         {
@@ -201,7 +201,7 @@ def mean_of(found: list[dict[str, float]]) -> dict[str, float]:
 
 
 def hardware() -> dict[str, Any]:
-    """What the run ran on."""
+    """Describe the hardware of the run."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     return {
         "machine": platform.machine(),

@@ -63,7 +63,7 @@ def read_run(run: Path) -> dict[str, Any]:
 
 
 def at(values: Any, place: str) -> Any:
-    """What lies at a dotted place; None where there is nothing."""
+    """Return the value at a dotted place; None where there is nothing."""
     for key in place.split("."):
         values = values.get(key) if isinstance(values, dict) else None
     return values
@@ -147,7 +147,7 @@ def known(metrics: dict[str, list[float]]) -> dict[str, list[float]]:
 
 
 def settings(results: dict[str, Any]) -> dict[str, str]:
-    """What was run, in the order to show."""
+    """List the settings of the run, in the order to show."""
     config, source = results["config"], results["config"]["source"]
     files = source.get("files") or {}
     shown = {

@@ -1,4 +1,4 @@
-"""What a recipe from the Hub may say: how to learn from public data, and nothing about the machine that it runs on.
+"""Allowlist for recipes from the Hub: how to learn from public data, and nothing about the machine that it runs on.
 
 Everything else is refused, so that a key that comes new is refused until somebody has thought about it. What the user
 sets on the command line is the user's own and is not looked at here.

@@ -50,7 +50,7 @@ def inputs(tokenizer: Any) -> list[str]:
 
 
 def class_config(facts: Facts) -> dict[str, Any]:
-    """What the configurations of transformers want to know of classes."""
+    """Return the fields on classes of a transformers configuration."""
     names = dict(enumerate(facts.class_names))
     return {"num_labels": facts.num_labels, "id2label": names, "label2id": {name: k for k, name in names.items()}}
 

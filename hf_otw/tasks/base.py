@@ -33,7 +33,7 @@ class Labels(NamedTuple):
     """The labels of a data set as the weighting sees them. A *unit* is what carries a weight: an example, or a token.
 
     Shape:
-        - classes: `(U,)`, int64, the class of each unit, in `0..K-1`.
+        - classes: `(U,)`, int64, the class of each unit, in `0..K-1`, or -100 for an example without a label.
         - vectors: `(U, L)`, see `hf_otw.types.Measure.label_vectors`, or None for plain classes.
         - counts: `(N,)`, int64, units of each example, in order; None for one each.
     """
@@ -81,6 +81,8 @@ class Task(ABC):
         logits_ndim: dimensions of the model's logits.
         feeds_labels: the model needs the labels in its forward pass.
         uses_groups: reads `group_column`.
+        labels_per_row: a batch holds the label of each row as it is stored.
+        has_head_classes: the classes are the outputs of the head, whose prior a loss may be adjusted by.
     """
 
     name: ClassVar[str]
@@ -89,6 +91,8 @@ class Task(ABC):
     logits_ndim: ClassVar[int] = 2
     feeds_labels: ClassVar[bool] = False
     uses_groups: ClassVar[bool] = False
+    labels_per_row: ClassVar[bool] = False
+    has_head_classes: ClassVar[bool] = False
 
     @abstractmethod
     def fit(self, dataset: Any, source: LabelSource) -> LabelReader:
@@ -105,6 +109,19 @@ class Task(ABC):
     @abstractmethod
     def unit_losses(self, example_loss: ExampleLoss, logits: Tensor, labels: Tensor, class_prior: Tensor) -> Tensor:
         """Loss of each unit of the batch, shape `(U,)`: their sum over `num_items` is the model's own loss."""
+
+    def units(self, labels: Tensor) -> Tensor | None:
+        """How many units each row of a batch has, shape `(B,)`; None for one each."""
+        return None
+
+    def spread(self, weights: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        """The weights of a batch's units in a shape that broadcasts to logits: `(U,) -> (B, 1)`, `(B, 1, 1)`, ..."""
+        if len(weights) != len(logits):
+            raise ValueError(
+                f"Expected logits for the {len(weights)} rows of the batch, got {len(logits)}. Let the forward pass "
+                "return one row of logits per example, or set weighting='none'."
+            )
+        return weights.view(-1, *[1] * (logits.ndim - 1))
 
     def num_items(self, labels: Tensor) -> int | Tensor:
         """What the sum of a batch's losses is divided by: its examples, or its labelled tokens."""

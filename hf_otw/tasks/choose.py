@@ -122,10 +122,19 @@ def _infer(model: nn.Module, dataset: Any, columns: Sequence[str]) -> type[Task]
     label = None if dataset is None else read_item(dataset, columns)
     if label is None:
         return SingleLabel
-    value = np.asarray(label)
+    return _of_label(np.asarray(label), getattr(config, "num_labels", None))
+
+
+def _of_label(value: np.ndarray, num_labels: int | None) -> type[Task]:
+    """The task of a label, as the models of transformers choose it."""
+    if value.size == 1 and num_labels is not None:
+        whole = not np.issubdtype(value.dtype, np.floating) or bool((value == np.round(value)).all())
+        return SingleLabel if whole else Regression
     if value.ndim == 0:
         return Regression if np.issubdtype(value.dtype, np.floating) else SingleLabel
-    return MultiLabel if set(np.unique(value).tolist()) <= {0, 1} else Regression
+    # Floats in several columns are trained on binary cross-entropy, also where they are shares: to train on squared
+    # errors, the model's `problem_type` or `task` says so.
+    return MultiLabel
 
 
 def _classes_for(keys: Sequence[str]) -> set[str]:

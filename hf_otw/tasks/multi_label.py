@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,12 +21,13 @@ class MultiLabel(Task):
 
     name = "multi_label"
     losses = ("binary_cross_entropy",)
+    labels_per_row = True
 
     def fit(self, dataset: Any, source: LabelSource) -> LabelReader:
         """Find which label of each example is the rarest; those without a label are a class of their own."""
         y = _read(dataset, "train_dataset", source)  # (N, K)
         names = [*class_names(source.config, dataset, source.columns, y.shape[1]), "(no label)"]
-        order = _with_none(y).sum(dim=0).argsort(stable=True)  # rarest first
+        order = _with_none((y >= 0.5).to(y)).sum(dim=0).argsort(stable=True)  # rarest first
         number, kept = join_rare(_rarest(y, order), len(names))
 
         def read(other: Any, name: str) -> Labels:
@@ -47,12 +49,19 @@ class MultiLabel(Task):
 
 def _read(dataset: Any, name: str, source: LabelSource) -> Tensor:
     column, values = read_column(dataset, name, source.columns)
-    y = torch.as_tensor(values)
-    width = getattr(source.config, "num_labels", None)
-    if y.ndim != 2 or (width is not None and y.shape[1] != width) or not ((y == 0) | (y == 1)).all():
+    try:
+        y = torch.as_tensor(np.asarray(values))
+    except (TypeError, ValueError) as error:  # vectors of several lengths
         raise ValueError(
-            f"Expected a multi-hot vector of {width or 'K'} zeros and ones per example in column {column!r} of "
-            f"{name}, got shape {tuple(y.shape)}. Encode each example's labels as such a vector of floats."
+            f"Expected vectors of one length per example in column {column!r} of {name}, got {error}. For labels of "
+            "tokens set task='token_classification'."
+        ) from error
+    width = getattr(source.config, "num_labels", None)
+    if y.ndim != 2 or (width is not None and y.shape[1] != width) or not ((y >= 0) & (y <= 1)).all():
+        raise ValueError(
+            f"Expected a vector of {width or 'K'} numbers from 0 to 1 per example in column {column!r} of {name}, got "
+            f"shape {tuple(y.shape)}, values up to {float(y.max()) if y.numel() else 0:.3g}. Encode each example's "
+            "labels as such a vector of floats, or set task='regression' to train on squared errors."
         )
     return y.double()
 
@@ -63,5 +72,5 @@ def _with_none(y: Tensor) -> Tensor:
 
 
 def _rarest(y: Tensor, order: Tensor) -> Tensor:
-    """The first label in `order` that each example has, shape `(N,)`."""
-    return order[_with_none(y)[:, order].argmax(dim=1)]
+    """The first label in `order` that each example has, to a half at least, shape `(N,)`."""
+    return order[_with_none((y >= 0.5).to(y))[:, order].argmax(dim=1)]

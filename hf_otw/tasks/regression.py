@@ -20,6 +20,7 @@ class Regression(Task):
 
     name = "regression"
     losses = ("squared_error",)
+    labels_per_row = True
     uses_groups = True
 
     def fit(self, dataset: Any, source: LabelSource) -> LabelReader:

@@ -45,10 +45,12 @@ class TokenSequences(Task):
         tokens, _ = _read(dataset, "train_dataset", source)
         names = class_names(source.config, dataset, source.columns, self.num_outputs(dataset, source))
         rank = torch.bincount(tokens, minlength=len(names)).argsort(stable=True).argsort()  # 0 for the rarest
-        number, kept = join_rare(_rarest(*_read(dataset, "train_dataset", source), rank), len(names))
+        rarest = _rarest(*_read(dataset, "train_dataset", source), rank)
+        number, kept = join_rare(rarest[rarest != IGNORED], len(names))
 
         def read(other: Any, name: str) -> Labels:
-            return Labels(number[_rarest(*_read(other, name, source), rank)])
+            classes = _rarest(*_read(other, name, source), rank)
+            return Labels(torch.where(classes == IGNORED, IGNORED, number[classes.clamp_min(0)]))
 
         return LabelReader([names[k] for k in kept], read)
 
@@ -79,6 +81,7 @@ class Tokens(TokenSequences):
     losses = ("cross_entropy", "logit_adjusted", "focal")
     defaults = MappingProxyType({})
     uses_groups = False
+    has_head_classes = True
 
     def fit(self, dataset: Any, source: LabelSource) -> LabelReader:
         """The model's classes."""
@@ -94,6 +97,16 @@ class Tokens(TokenSequences):
         """`(B, T, K), (B, T) -> (U,)`, the labelled tokens in order."""
         return token_losses(example_loss, logits, labels, class_prior)[0]
 
+    def units(self, labels: Tensor) -> Tensor:
+        """Labelled tokens of each row."""
+        return (labels != IGNORED).sum(dim=1)
+
+    def spread(self, weights: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        """`(U,) -> (B, T, 1)`, ones where there is no label."""
+        spread = weights.new_ones(labels.shape)
+        spread[labels != IGNORED] = weights
+        return spread[..., None]
+
     def pool(self, z: Tensor, labels: Tensor | None, inputs: Mapping[str, Any], pad_token_id: int | None) -> Tensor:
         """The labelled tokens in order, shape `(U, D)`."""
         labels = required(labels, "the labels of a batch")
@@ -107,22 +120,17 @@ def _read(dataset: Any, name: str, source: LabelSource) -> tuple[Tensor, Tensor]
     labelled = flat != IGNORED
     tokens = torch.from_numpy(flat[labelled])
     counts = torch.from_numpy(np.bincount(example[labelled], minlength=len(lengths)))
-    if (counts == 0).any():
-        raise ValueError(
-            f"Expected at least one labelled token in every example of {name}, but "
-            f"{int((counts == 0).sum())} examples have labels of {IGNORED} only. Remove these examples: "
-            f"`dataset.filter(lambda row: any(label != {IGNORED} for label in row['labels']))`."
-        )
     if source.config is not None:
         check_range(tokens, int(source.config.num_labels), name)
     return tokens, counts
 
 
 def _rarest(tokens: Tensor, counts: Tensor, rank: Tensor) -> Tensor:
-    """The class of smallest `rank` in each sequence, shape `(N,)`."""
+    """The class of smallest `rank` in each sequence, shape `(N,)`; -100 for a sequence without labels."""
     sequence = torch.repeat_interleave(torch.arange(len(counts)), counts)
     lowest = torch.full((len(counts),), len(rank)).scatter_reduce(0, sequence, rank[tokens], "amin")
-    return rank.argsort()[lowest]
+    classes = torch.cat([rank.argsort(), torch.tensor([IGNORED])])
+    return classes[lowest]
 
 
 def _tokens(z: Tensor, labels: Tensor) -> Tensor:
