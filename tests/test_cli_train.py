@@ -331,6 +331,7 @@ def test_recipes_of_the_checkout_have_their_catalogue(here: Path) -> None:
     for name in ("recipes", "my.recipes"):
         folder = here / name / "points" / "line"
         folder.mkdir(parents=True)
+        (here / name / "__init__.py").touch()  # or the package of the checkout under test would come first
         (folder.parents[1] / "catalogue.py").write_text(CATALOGUE, encoding="utf-8")
         recipe = "shows: a line\nsource: {packaged: points}\nmodel: {name: line}\narguments:\n  weighting: 'none'\n"
         (folder / "plain.yaml").write_text(recipe, encoding="utf-8")

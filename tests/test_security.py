@@ -85,7 +85,9 @@ def test_no_call_lets_a_checkpoint_bring_code() -> None:
     """Kills: a call of `from_pretrained` that would ask, or be told to trust."""
     for path in [*(ROOT / "hf_otw").rglob("*.py"), *(ROOT / "recipes" / "models").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "from_pretrained":
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if called.endswith(".from_pretrained") and called != "WordFeatures.from_pretrained":  # reads numbers
+                assert isinstance(node, ast.Call)
                 given = {word.arg: getattr(word.value, "value", None) for word in node.keywords}
                 assert given.get("trust_remote_code") is False, f"{path}:{node.lineno}"
 

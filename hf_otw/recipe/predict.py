@@ -22,6 +22,7 @@ from hf_otw.data.reading.files import Tell
 from hf_otw.recipe.built_in import built_in
 from hf_otw.recipe.from_data import INPUTS
 from hf_otw.recipe.hub import METRICS, MODEL
+from hf_otw.recipe.pretrained import load_pretrained
 from hf_otw.recipe.reading import load_recipe
 from hf_otw.recipe.schema import FILE, Recipe
 from hf_otw.recipe.words import WordFeatures
@@ -136,17 +137,20 @@ def loaded(run: Path, recipe: Recipe, frame: Frame, content: Content, num_classe
     if recipe.model.name == "text":
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-        tokenizer, texts = AutoTokenizer.from_pretrained(folder), [text or "" for text in texts_of(frame, content)]
+        tokenizer, texts = (
+            load_pretrained(AutoTokenizer, str(folder)),
+            [text or "" for text in texts_of(frame, content)],
+        )
         return (
-            AutoModelForSequenceClassification.from_pretrained(folder),
+            load_pretrained(AutoModelForSequenceClassification, str(folder)),
             lambda start, stop: dict(tokenizer(texts[start:stop], truncation=True, padding=True, return_tensors="pt")),
         )
     if recipe.model.name == "image":
         from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-        processor, pictures = AutoImageProcessor.from_pretrained(folder), frame.pictures[content.names[0]]
+        processor, pictures = load_pretrained(AutoImageProcessor, str(folder)), frame.pictures[content.names[0]]
         return (
-            AutoModelForImageClassification.from_pretrained(folder),
+            load_pretrained(AutoModelForImageClassification, str(folder)),
             lambda start, stop: dict(
                 processor(
                     [image.convert("RGB") for image in pictures[start:stop][content.names[0]]], return_tensors="pt"
