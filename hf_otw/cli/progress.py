@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback
+
+from hf_otw.cli.terminal import tell
 
 
 def silence() -> None:
@@ -63,5 +64,4 @@ class RichProgress(TrainerCallback):
 def print_line(state: Any, logs: dict[str, float]) -> None:
     """Say how far training is, where there is no terminal for a bar."""
     ess = f", effective sample size {logs['otw/ess']:,.0f}" if "otw/ess" in logs else ""
-    sys.stderr.write(f"step {state.global_step:,} of {state.max_steps:,}: loss {logs['loss']:.3f}{ess}\n")
-    sys.stderr.flush()
+    tell(f"step {state.global_step:,} of {state.max_steps:,}: loss {logs['loss']:.3f}{ess}", err=True)

@@ -130,7 +130,8 @@ def llama() -> nn.Module:
 def flattened_value(script: Script, net: nn.Module, items: list[Any], weights: Tensor) -> Tensor:
     """Each row's tokens weighted by the row; the first token of a row is not predicted from the row before."""
     batch = DataCollatorWithFlattening()([{k: v for k, v in i.items() if k != "group"} for i in items])
-    logits = net(input_ids=batch["input_ids"], position_ids=batch["position_ids"]).logits[0, :-1]
+    # As the Trainer does: with a cache, rows of a packed batch would see each other.
+    logits = net(**{k: batch[k] for k in ("input_ids", "position_ids")}, use_cache=False).logits[0, :-1]
     labels = batch["labels"][0, 1:]
     losses = F.cross_entropy(logits, labels, reduction="none", ignore_index=-100)
     row = (batch["position_ids"][0, 1:] == 0).cumsum(0)
@@ -187,8 +188,6 @@ SCRIPTS = {
         collate=DataCollatorWithFlattening(),
         value=flattened_value,
         options={"group_column": "group"},
-        # The host does not know that the labels are shifted when it counts them.
-        stock_off_by=None,
     ),
     "items are BatchEncoding": Script(data=lambda: Items(lambda r: BatchEncoding(dict(r)))),
     "items are objects": Script(data=lambda: Items(lambda r: SimpleNamespace(**r))),
