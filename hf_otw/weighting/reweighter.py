@@ -161,6 +161,8 @@ class Reweighter:
             return self.example_weights.new_ones(len(index))
         if not self.per_batch:
             return self.example_weights[index]
+        if self._target is None and self.weight_model.needs_transport:  # no solve was possible yet
+            return self.example_weights.new_ones(len(index))
         z = required(features, "the features of a step").to(self.dtype)
         solved = self._solve(index, self._source(index, z))
         self.example_weights[index] = solved.weights.to(self.example_weights)
