@@ -320,7 +320,7 @@ def test_what_is_there_is_not_run_again(
         ran.append(Path(command[4]).stem)
         if not code:
             with pytest.raises(SystemExit, match="0"):
-                main(command[3:])
+                main([*command[3:], "--catalogue", "recipes.catalogue"])
         return code
 
     monkeypatch.setattr(run_all, "launch", launch)

@@ -208,7 +208,7 @@ def test_multi_hot_of_one_member_is_a_class():
 
 
 def test_multi_hot_errors():
-    with pytest.raises(ValueError, match="multi-hot vector of K zeros and ones"):
+    with pytest.raises(ValueError, match="vector of K numbers from 0 to 1"):
         MultiLabel().fit(Dataset.from_dict({"labels": [[0.5, float("nan")]]}), source())
 
 
