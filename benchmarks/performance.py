@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.plan import plan_table
 from benchmarks.record import RESULTS, read
 from benchmarks.targets import targets_table
-from recipes.readme import fill
+from tools.markdown import fill, table
 
 ROOT = Path(__file__).resolve().parent.parent
 NOT_RUN = "Not run."
@@ -39,105 +39,86 @@ SCALE_TITLES = {
 
 
 def step_table(rows: list[Row]) -> str:
-    """A table a model and device: time of a step beside that of the others."""
+    """Return one table per model and device: time of a step beside that of the others."""
+    head = ["", "x uniform", "x stock", "ms a step", "weighting, ms", "peak memory, MB", "steps"]
     parts = []
     for device, model in sorted({(row["device"], row["model"]) for row in rows}):
         found = {row["mode"]: row for row in rows if (row["device"], row["model"]) == (device, model)}
-        lines = [f"`{model}` on `{device}`, {_machine(next(iter(found.values())))}:", ""]
-        lines += ["| | x uniform | x stock | ms a step | weighting, ms | peak memory, MB | steps |"]
-        lines += ["|---|---:|---:|---:|---:|---:|---:|"]
-        for mode, title in MODE_TITLES.items():
-            if mode in found:
-                lines.append(_step_row(title, found[mode]))
-        parts.append("\n".join(lines))
+        caption = f"`{model}` on `{device}`, {_machine(next(iter(found.values())))}:"
+        cells = [_step_cells(title, found[mode]) for mode, title in MODE_TITLES.items() if mode in found]
+        parts.append(f"{caption}\n\n{table(head, cells)}")
     return "\n\n".join(parts) or NOT_RUN
 
 
-def _step_row(title: str, row: Row) -> str:
+def _step_cells(title: str, row: Row) -> list[str]:
     ratios = [
         f"{row[f'to_{name}']:.3f} ± {row[f'to_{name}_error']:.3f}" if f"to_{name}" in row else "-"
         for name in ("uniform", "stock")
     ]
     own = [value for name, value in row["parts_ms"].items() if name.startswith("weighting")]
-    cells = [*ratios, f"{row['cpu_ms' if row['device'] == 'cpu' else 'median_ms']:,.0f}"]
-    cells += [f"{sum(own):.2f}" if own else "-", _or_dash(row["peak_memory_mb"]), str(row["repeats"])]
-    return f"| {title} | " + " | ".join(cells) + " |"
-
-
-def _or_dash(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}"
-
-
-def memory_table(rows: list[Row]) -> str:
-    """Bytes that weighting holds, and the feature memory among them."""
-    lines = ["| model | training | examples | bytes held | of these features |", "|---|---|---:|---:|---:|"]
-    for row in rows:
-        if row.get("feature_bytes"):
-            title = MODE_TITLES[row["mode"]]
-            figures = f"{row['examples']:,} | {row['weighting_bytes']:,} | {row['feature_bytes']:,}"
-            lines.append(f"| `{row['model']}` | {title} | {figures} |")
-    return "\n".join(lines) if len(lines) > 2 else NOT_RUN
+    peak = row["peak_memory_mb"]
+    return [
+        title,
+        *ratios,
+        f"{row['cpu_ms' if row['device'] == 'cpu' else 'median_ms']:,.0f}",
+        f"{sum(own):.2f}" if own else "-",
+        "-" if peak is None else f"{peak:,.0f}",
+        str(row["repeats"]),
+    ]
 
 
 def kept_table(rows: list[Row]) -> str:
-    """What a feature memory costs in a step, by how it is kept and the number of processes."""
-    if not rows:
-        return NOT_RUN
-    lines = ["| features | processes | processor, ms a step | clock, ms | bytes a process | examples |"]
-    lines += ["|---|---:|---:|---:|---:|---:|"]
-    for row in sorted(rows, key=lambda row: (row["ranks"], row["feature_memory"])):
-        times = f"{row['weighting_cpu_ms']:.2f} | {row['weighting_ms']:.2f}"
-        sizes = f"{row['feature_bytes']:,} | {row['examples']:,}"
-        lines.append(f"| {row['feature_memory']} | {row['ranks']} | {times} | {sizes} |")
-    return "\n".join(lines)
+    """Return what a feature memory costs in a step, by how it is kept and the number of processes."""
+    head = ["features", "processes", "processor, ms a step", "clock, ms", "bytes a process", "examples"]
+    cells = [
+        [
+            row["feature_memory"],
+            str(row["ranks"]),
+            f"{row['weighting_cpu_ms']:.2f}",
+            f"{row['weighting_ms']:.2f}",
+            f"{row['feature_bytes']:,}",
+            f"{row['examples']:,}",
+        ]
+        for row in sorted(rows, key=lambda row: (row["ranks"], row["feature_memory"]))
+    ]
+    return table(head, cells) if rows else NOT_RUN
 
 
 def solver_table(rows: list[Row]) -> str:
-    """A table a device and accuracy: milliseconds, sizes in columns."""
+    """Return one table per device and accuracy: milliseconds, sizes in columns."""
     parts = []
     for device in sorted({row["device"] for row in rows}):
         for target in sorted({row["target"] for row in rows}, reverse=True):
             found = [row for row in rows if (row["device"], row["target"]) == (device, target)]
-            parts.append(_solver_table(found, device, target))
+            sizes = sorted({(row["n"], row["m"]) for row in found})
+            cells = {(row["solver"], row["n"], row["m"]): row for row in found}
+            names = sorted({row["solver"] for row in found}, key=lambda name: (not name.startswith("fused"), name))
+            lines = [[name, *(_solver_cell(cells.get((name, *size)), target) for size in sizes)] for name in names]
+            caption = (
+                f"Relative error {target:.0e}, `{device}`, {_machine(found[0])}, milliseconds (`*`: on the clock):"
+            )
+            parts.append(f"{caption}\n\n{table(['', *(f'{n:,} x {m:,}' for n, m in sizes)], lines)}")
     return "\n\n".join(parts) or NOT_RUN
 
 
-def _solver_table(rows: list[Row], device: str, target: float) -> str:
-    sizes = sorted({(row["n"], row["m"]) for row in rows})
-    cells = {(row["solver"], row["n"], row["m"]): row for row in rows}
-    names = sorted({row["solver"] for row in rows}, key=lambda name: (not name.startswith("fused"), name))
-    lines = [f"Relative error {target:.0e}, `{device}`, {_machine(rows[0])}, milliseconds (`*`: on the clock):", ""]
-    lines += ["| | " + " | ".join(f"{n:,} x {m:,}" for n, m in sizes) + " |", "|---|" + "---:|" * len(sizes)]
-    for name in names:
-        shown = []
-        for n, m in sizes:
-            row = cells.get((name, n, m))
-            missed = row is not None and row["rel_error"] > target
-            star = "*" if row is not None and row["clock"] == "wall" else ""
-            error = f" ({row['rel_error']:.0e})" if missed else ""
-            shown.append("-" if row is None else f"{row['median_ms']:.3g}{star}{error}")
-        lines.append(f"| {name} | " + " | ".join(shown) + " |")
-    for other in ("OTT-JAX, kernel", "OTT-JAX, log-sum-exp", "POT, kernel", "POT, ot.solve", "GeomLoss"):
-        ratios = []
-        for n, m in sizes:
-            ours, theirs = cells.get(("fused", n, m)), cells.get((other, n, m))
-            both = ours is not None and theirs is not None and ours["clock"] == theirs["clock"]  # of one run
-            ratios.append(f"{theirs['median_ms'] / ours['median_ms']:.1f} x" if both else "-")
-        lines.append(f"| *{other} over fused* | " + " | ".join(ratios) + " |")
-    return "\n".join(lines)
+def _solver_cell(row: Row | None, target: float) -> str:
+    if row is None:
+        return "-"
+    error = f" ({row['rel_error']:.0e})" if row["rel_error"] > target else ""
+    return f"{row['median_ms']:.3g}{'*' if row['clock'] == 'wall' else ''}{error}"
 
 
 def scale_table(rows: list[Row]) -> str:
-    """Seconds, ratio to the product, and memory."""
+    """Return seconds, ratio to the product, and memory."""
     if not rows:
         return NOT_RUN
-    lines = ["| device | rows | | processes | seconds | processor | product's | ratio | peak GB |"]
-    lines += ["|---|---:|---|---:|---:|---:|---:|---:|---:|"]
+    head = ["device", "weighting", "rows", "processes", "seconds", "processor", "product's", "ratio", "peak GB"]
+    lines = []
     for row in sorted(rows, key=lambda row: (row["device"], row["mode"], row["n"], row["ranks"])):
-        cells = [row["device"], f"{row['n']:,}", SCALE_TITLES[row["mode"]], str(row["ranks"])]
+        cells = [row["device"], SCALE_TITLES[row["mode"]], f"{row['n']:,}", str(row["ranks"])]
         cells += [f"{row[name]:.2f}" for name in ("seconds", "cpu_seconds", "matmul_cpu_seconds", "ratio")]
-        lines.append("| " + " | ".join([*cells, f"{row['peak_rss_gb']:.2f}"]) + " |")
-    return "\n".join(lines)
+        lines.append([*cells, f"{row['peak_rss_gb']:.2f}"])
+    return table(head, lines, texts=2)
 
 
 def _machine(row: Row) -> str:
@@ -150,7 +131,6 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "performance.md": {
         "targets": lambda: targets_table(*(read(RESULTS / f"{name}.json") for name in ("step", "solvers", "scale"))),
         "step": lambda: step_table(read(RESULTS / "step.json")),
-        "memory": lambda: memory_table(read(RESULTS / "step.json")),
         "kept": lambda: kept_table(read(RESULTS / "memory.json")),
         "solvers": lambda: solver_table(read(RESULTS / "solvers.json")),
         "scale": lambda: scale_table(read(RESULTS / "scale.json")),
@@ -161,8 +141,8 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
 
 def fill_page(name: str, page: str) -> str:
     """The page's text with the figures that were measured."""
-    for table, make in PAGES[name].items():
-        page = fill(page, table, make())
+    for mark, make in PAGES[name].items():
+        page = fill(page, mark, make())
     return page
 
 

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from recipes.readme import fill
+from tools.markdown import fill, table
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "reliability.json"
@@ -29,33 +29,33 @@ def record(key: str, counts: dict[str, Any], path: Path = RESULTS) -> None:
     unfinished.replace(path)
 
 
-def table(found: dict[str, Any]) -> str:
-    """The counts, a row each."""
-    lines = ["| what | tried | held | command |", "|---|---:|---:|---|"]
-    if "kills" in found:
-        for processes, counts in found["kills"]["by_processes"].items():
-            many = "es" * (processes != "1")
-            what = f"runs killed and resumed, {processes} process{many}: bit-equal to one that was not"
-            lines.append(f"| {what} | {counts['tried']} | {counts['bit_equal']} | `make faults` |")
-    if "properties" in found:
-        counts = found["properties"]
+def counts_table(found: dict[str, Any]) -> str:
+    """Return the counts, one row per gate."""
+    rows: list[tuple[str, int, int, str]] = []
+    for processes, counts in found.get("kills", {}).get("by_processes", {}).items():
+        many = "es" * (processes != "1")
+        what = f"runs killed and resumed, {processes} process{many}: bit-equal to one that was not"
+        rows.append((what, counts["tried"], counts["bit_equal"], "faults"))
+    if counts := found.get("properties"):
         what = "random problems of weighting and transport: finite, non-negative, mean 1, totals add up"
-        lines.append(f"| {what} | {counts['cases']:,} | {counts['cases'] - counts['failures']:,} | `make faults` |")
-    if "mutation" in found:
-        counts = found["mutation"]
-        what = "deliberate mistakes in the mathematics, [one at a time](mutation.md): noticed by the tests"
-        lines.append(f"| {what} | {counts['total']:,} | {counts['killed']:,} | `make mutation` |")
+        rows.append((what, counts["cases"], counts["cases"] - counts["failures"], "faults"))
+    if counts := found.get("mutation"):
+        what = "deliberate mistakes in the mathematics, one at a time: noticed by the tests"
+        rows.append((what, counts["total"], counts["killed"], "mutation"))
+    if counts := found.get("hostile_recipes"):
+        what = "hostile recipes, from the Hub or a folder: refused with a reason, or without harm"
+        rows.append((what, counts["tried"], counts["refused"] + counts["harmless"], "hostile"))
     for name, counts in found.get("conformance", {}).get("runs", {}).items():
         ran = counts["passed"] + counts["failed"]
         what = f'tests of transformers\' own suite, `weighting="{name}"`: as with the stock Trainer'
-        held = ran - counts["failed_beside_stock"]
-        lines.append(f"| {what} | {ran} | {held} | `make conformance` |")
-    return "\n".join(lines)
+        rows.append((what, ran, ran - counts["failed_beside_stock"], "conformance"))
+    cells = [(what, f"`make {command}`", f"{tried:,}", f"{held:,}") for what, tried, held, command in rows]
+    return table(["what", "command", "tried", "held"], cells, texts=2)
 
 
 def fill_page(page: str, found: dict[str, Any]) -> str:
     """The page's text with the counts that were recorded."""
-    return fill(page, "reliability", table(found))
+    return fill(page, "reliability", counts_table(found))
 
 
 def main() -> None:

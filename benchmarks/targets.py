@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tools.markdown import table
+
 Row = dict[str, Any]
 NOT_RUN = "not run"
 #: Six sizes, two accuracies.
@@ -13,10 +15,9 @@ COLUMNS = 12
 
 def targets_table(step: list[Row], solvers: list[Row], scale: list[Row]) -> str:
     """A line a target: what was wanted, what was measured, whether it is reached."""
-    lines = ["| target | measured | |", "|---|---:|---|"]
-    for wanted, measured, verdict in (*_steps(step), *_solvers(solvers), *_scale(scale)):
-        lines.append(f"| {wanted} | {measured} | {'' if measured == NOT_RUN else verdict} |")
-    return "\n".join(lines)
+    rows = (*_steps(step), *_solvers(solvers), *_scale(scale))
+    cells = [(wanted, measured, "" if measured == NOT_RUN else verdict) for wanted, measured, verdict in rows]
+    return table(["target", "measured", "verdict"], cells, texts=3)
 
 
 def verdict_of(reached: bool) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hf_otw._version import __version__
 
 if TYPE_CHECKING:
+    from hf_otw.audit.api import audit as audit_labels
     from hf_otw.checkpoint import last_complete_checkpoint
     from hf_otw.config.args import OTWeightedTrainingArguments
     from hf_otw.learn import learn_weights
@@ -28,9 +29,12 @@ _LAZY = {
     "WeightModel": "hf_otw.weighting.base",
     "WeightsResult": "hf_otw.weighting.statistics",
     "last_complete_checkpoint": "hf_otw.checkpoint",
+    "audit_labels": "hf_otw.audit.api",
     "learn_weights": "hf_otw.learn",
     "make_compute_metrics": "hf_otw.metrics",
 }
+#: Names that differ from those in their modules.
+_RENAMED = {"audit_labels": "audit"}  # `hf_otw.audit` is the package
 
 __all__ = [
     "FigureCallback",
@@ -39,6 +43,7 @@ __all__ = [
     "WeightModel",
     "WeightsResult",
     "__version__",
+    "audit_labels",
     "last_complete_checkpoint",
     "learn_weights",
     "make_compute_metrics",
@@ -47,7 +52,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+        return getattr(importlib.import_module(_LAZY[name]), _RENAMED.get(name, name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -30,7 +30,7 @@ def required(value: T | None, what: str) -> T:
     """
     if value is None:
         raise RuntimeError(
-            f"Expected {what} to be set by now, got None. Arguments get their values from `resolve_weighting()`, all "
-            "else from the trainer: call its methods, or pass the value yourself."
+            f"Expected {what} to be set by now, got None. Let the trainer or `learn_weights` build the object, or "
+            "pass the value."
         )
     return value

@@ -54,8 +54,8 @@ def learn_weights(
         target_mass: `balanced` (each class holds 1/K of the total weight, the default), `square_root` (half way,
             for a logit-adjusted loss), or `class_prior` (each class keeps its share: transport re-weights inside the
             classes).
-        target_points: `examples` (every meta example is a column; against hidden shift) or `prototypes` (class means;
-            against label noise).
+        target_points: `examples` (every meta example is a column; the default of `clean_posterior`; against hidden
+            shift) or `prototypes` (class means; the default elsewhere; against label noise).
         standardize_features: centre and scale the features with the training mean and standard deviation first.
             Default: yes.
 
@@ -83,6 +83,15 @@ def learn_weights(
         "standardize_features": standardize_features,
         "example_loss": "cross_entropy",
     }
+    if cost is not None and not isinstance(cost, str) and not callable(cost):
+        raise ValueError(f"Expected cost to be a name or a callable, got {cost!r}. Leave it out for the default.")
+    if callable(cost) and cost_kwargs:
+        raise ValueError("Expected no cost_kwargs beside a cost of your own. Build it with them.")
+    if weighting in ("none", "column"):
+        raise ValueError(
+            f"Expected a weighting that learns or computes weights, got {weighting!r}, which belongs to the Trainer. "
+            "Leave it out for the default."
+        )
     settings = resolve(given, own_weighting=None if own is None else schema_of(own))
     if callable(cost) and "cost" not in settings.option.uses:
         raise ValueError(

@@ -25,13 +25,13 @@ from hf_otw.features.head import find_heads
 from hf_otw.features.shards import shard_of
 from hf_otw.losses import ExampleLoss
 from hf_otw.report.card_facts import card_fields, save_card
-from hf_otw.session import WeightingSession, build_reweighter
 from hf_otw.tasks import LabelSource, Task, find_task
 from hf_otw.tasks.batch_loss import BatchLoss
 from hf_otw.tasks.classification import names_in
 from hf_otw.tasks.model_config import describe
 from hf_otw.tasks.own_loss import requires_labels
-from hf_otw.training_step import WeightedSteps
+from hf_otw.training.session import WeightingSession, build_reweighter
+from hf_otw.training.step import WeightedSteps
 from hf_otw.types import Cost
 from hf_otw.weighting import WeightModel
 from hf_otw.weighting.base import Facts

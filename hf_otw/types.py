@@ -72,7 +72,7 @@ class Measure(NamedTuple):
 
 
 class TransportResult(NamedTuple):
-    """What a solver returns, in the vocabulary shared by POT and GeomLoss.
+    """Result of a solver, in the vocabulary shared by POT and GeomLoss.
 
     Shape:
         - value: `()`, the regularised objective named by the solver.
@@ -96,7 +96,7 @@ class TransportResult(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """What a weight model returns for a set of rows.
+    """Result of a weight model for a set of rows.
 
     Shape:
         - weights: `(n,)`, non-negative, mean 1 over the rows it was computed on.

@@ -1,1 +1,1 @@
-"""Runnable experiments: data sources, recipes and the demo. Not part of the installed package."""
+"""Recipes, their results, and what they may ask for (`recipes.catalogue`). Not part of the installed package."""

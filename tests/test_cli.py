@@ -49,7 +49,7 @@ def test_help_loads_nothing_heavy() -> None:
     """Kills: an import of torch, or of a library that brings it, at the top of a command."""
     code = "import sys, hf_otw.cli.app; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    heavy = {"torch", "numpy", "transformers", "datasets", "sklearn", "huggingface_hub", "plotly"}
+    heavy = {"torch", "numpy", "transformers", "datasets", "sklearn", "huggingface_hub", "matplotlib"}
     assert heavy & set(done.stdout.split()) == set()
 
 

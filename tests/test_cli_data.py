@@ -18,7 +18,7 @@ from transformers import ViTConfig, ViTImageProcessor, ViTModel
 from hf_otw.audit.findings import Finding, write_csv
 from tests.command_line import Done, hf_otw
 from tests.test_audit import blobs, with_errors
-from tests.test_cli_train import COLUMNS, QUICK, here  # noqa: F401
+from tests.test_cli_train import COLUMNS, QUICK, QUICK_PLAIN, here  # noqa: F401
 from tests.test_cli_train import write_csv as write_moods
 from tests.test_report import CHROMIUM, Page, browse
 
@@ -117,7 +117,7 @@ def test_an_audit_of_texts_as_table_csv_and_page(texts, tmp_path: Path, capsys) 
     assert len(re.findall(r"^│ \d+ ", done.out, flags=re.MULTILINE)) == 5
     page = Page((tmp_path / "a.html").read_text(encoding="utf-8"))
     assert page.loaded() == []
-    assert not any(tag == "script" for tag, _ in page.tags)
+    assert [dict(attrs) for tag, attrs in page.tags if tag == "script"] == [{}], "our own, which the policy names"
     assert page.text.count(HOSTILE) >= len(doubted)
     assert f"{len(doubted)} of 120 labels in 3 classes are doubted" in " ".join(page.text.split())
 
@@ -164,14 +164,13 @@ def test_a_comparison_recommends_and_keeps_its_numbers(vectors, tmp_path: Path, 
     ("argv", "message"),
     [
         (("weights", "gone.csv"), "Expected a file or folder at gone.csv"),
-        (("weights", "{path}"), "Expected a column 'label' in the rows"),
-        (("weights", "{path}", "--label", "color"), "Expected the columns color"),
+        (("weights", "{path}"), "Expected a column 'label', got"),
+        (("weights", "{path}", "--label", "color"), "Did you mean 'colour'?"),
         (
-            ("weights", "{path}", "--label", "colour", "--features", "id"),
-            "Expected lists of numbers",
+            ("weights", "{path}", "--label", "colour", "--text", "vector"),
+            "Expected texts in the column 'vector'",
         ),
-        (("weights", "{path}", "--label", "colour", "--weighting", "mine"), "weighting"),
-        (("audit", "{path}", "--label", "id"), "at least 2 distinct training examples of every class"),
+        (("audit", "{path}", "--label", "id"), "Expected two classes or more"),
         (("report", "nowhere"), "Expected the folder of a run with metrics.json"),
     ],
 )
@@ -185,15 +184,15 @@ def test_mistakes_are_told(argv, message, vectors, capsys, tmp_path: Path, monke
 
 def test_a_text_is_no_formula(tmp_path: Path) -> None:
     """Kills: a cell that a spreadsheet runs."""
-    write_csv(tmp_path / "a.csv", [Finding(0, "label", "=1+1", "b", 0.5, 0.1, 0.2, "@SUM(A1)")])
+    write_csv(tmp_path / "a.csv", [Finding(0, "label", "=1+1", "b", 0.5, 0.1, 0.2, "@SUM(A1)", {"id": "=2"})])
     with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
         row = list(csv.DictReader(file))[0]
-    assert (row["label"], row["text"]) == ("'=1+1", "'@SUM(A1)")
+    assert (row["label"], row["text"], row["id"]) == ("'=1+1", "'@SUM(A1)", "'=2")
 
 
 def test_the_report_of_a_run(here: Path, capsys) -> None:  # noqa: F811
     """Kills: numbers of another run, a lost class, a report of what has no weights."""
-    ok(hf_otw(capsys, "train", "digits-plain", *QUICK))
+    ok(hf_otw(capsys, "train", "digits-plain", *QUICK_PLAIN))
     ok(hf_otw(capsys, "train", "digits", *QUICK))
     ok(hf_otw(capsys, "report", "runs/digits", "--baseline", "runs/digits-plain", "--title", "My digits"))
     page = Page((here / "runs/digits/report.html").read_text(encoding="utf-8"))
@@ -244,7 +243,7 @@ def test_the_audit_opens_in_a_browser(texts, tmp_path: Path, capsys) -> None:
     ok(hf_otw(capsys, "audit", texts[0], "--html", html))
     dom, console = browse(html, tmp_path / "profile")
     assert console == []
-    assert dom.count('<li class="row">') >= 5
+    assert dom.count('<li class="row"') >= 5
 
 
 def test_messages_call_columns_as_the_file_does(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -252,11 +251,11 @@ def test_messages_call_columns_as_the_file_does(tmp_path: Path, capsys: pytest.C
     (tmp_path / "a.csv").write_text("words,stars\nx,0.5\ny,1.5\n", encoding="utf-8")
     done = hf_otw(capsys, "weights", str(tmp_path / "a.csv"), "--label", "stars")
     assert done.code == 1
-    assert "in the column 'stars' of the rows, got 0.5" in done.err
+    assert "in the column 'stars', got 0.5" in done.err
     (tmp_path / "b.csv").write_text("words,stars\nx,0\ny,1\n", encoding="utf-8")
     done = hf_otw(capsys, "weights", str(tmp_path / "b.csv"), "--label", "stars", "--text", "word")
     assert done.code == 1
-    assert "Expected a column 'word', got ['words']" in done.err
+    assert "Expected a column 'word', got ['words']. Did you mean 'words'?" in done.err
 
 
 def test_a_folder_that_is_not_there_is_said_to_be_missing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from pathlib import Path
 
@@ -40,8 +41,9 @@ torch.set_num_threads(1)
 
 COLUMNS = {"said": "text", "mood": "label"}
 WORDS = [f"w{k}" for k in range(30)]
-QUICK = ["--max_steps", "3", "--per_device_train_batch_size", "8", "--weight_warmup", "1", "--use_cpu", "true"]
-QUICK += ["--meta_examples_per_class", "2"]
+#: The stock Trainer takes no option of the weighting.
+QUICK_PLAIN = ["--max_steps", "3", "--per_device_train_batch_size", "8", "--use_cpu", "true"]
+QUICK = [*QUICK_PLAIN, "--weight_warmup", "1", "--meta_examples_per_class", "2"]
 
 
 @pytest.fixture
@@ -87,8 +89,9 @@ def results_of(run: Path) -> dict:
 
 
 def test_a_run_leaves_model_card_weights_and_a_recipe_that_repeats_it(here: Path, capsys: pytest.CaptureFixture):
-    """Kills: a lost override, weights of other rows, a card without the run, secrets on disk, a run that differs."""
-    done = hf_otw(capsys, "train", "digits", *QUICK, "--data.imbalance_factor", "2", "--hub_token", "hf_private")
+    """Kills: a lost override, weights of other rows, a card without the run or its licence, a run that differs."""
+    extra = ["--data.imbalance_factor", "2", "--license", "mit", "--report_to", "none"]
+    done = hf_otw(capsys, "train", "digits", *QUICK, *extra)
     assert done.code == 0, done.err
     run = here / "runs" / "digits"
     results = results_of(run)
@@ -105,8 +108,10 @@ def test_a_run_leaves_model_card_weights_and_a_recipe_that_repeats_it(here: Path
     card = (run / "model" / "README.md").read_text(encoding="utf-8")
     assert f"{len(table['weight']):,} training examples in 10 classes" in card
     assert ModelCard(card).data.eval_results[0].task_type == "tabular-classification"
-    for path in (run / "recipe.yaml", run / "metrics.json", run / "model" / "README.md", run / "model/recipe.yaml"):
-        assert "hf_private" not in path.read_text(encoding="utf-8")
+    assert ModelCard(card).data.license == "mit"
+    assert results["config"]["license"] == load_recipe(run / "recipe.yaml").license == "mit"
+    assert load_recipe(run / "recipe.yaml").arguments["report_to"] == "none"
+    assert "report_to" not in load_recipe(run / "model" / "recipe.yaml", stranger="ada/digits").arguments
     before = (run / "model" / "model.safetensors").read_bytes()
     again = hf_otw(capsys, "train", "runs/digits", "--output-dir", "again")
     assert again.code == 0, again.err
@@ -116,7 +121,7 @@ def test_a_run_leaves_model_card_weights_and_a_recipe_that_repeats_it(here: Path
 
 def test_the_plain_run_stands_beside_the_weighted_one(here: Path, capsys: pytest.CaptureFixture):
     """Kills: --baseline and --seeds that are ignored, and a plain run without a card."""
-    assert hf_otw(capsys, "train", "digits-plain", *QUICK).code == 0
+    assert hf_otw(capsys, "train", "digits-plain", *QUICK_PLAIN).code == 0
     card = (here / "runs/digits-plain/model/README.md").read_text(encoding="utf-8")
     assert "the stock Trainer, every example counting the same" in card
     assert "optimal-transport" not in card
@@ -296,8 +301,8 @@ def catalogue():
 
 
 @pytest.mark.parametrize("variant", ["plain", "ot"])
-def test_a_folder_of_recipes_brings_its_own_names(variant: str, here: Path, capsys: pytest.CaptureFixture) -> None:
-    """Kills: a catalogue that is not found beside its recipes, and a run without classes that ends in an error."""
+def test_a_folder_of_recipes_that_is_named_brings_its_names(variant: str, here: Path, capsys: pytest.CaptureFixture):
+    """Kills: code that runs without being named, and a run without classes that ends in an error."""
     folder = here / f"own_{variant}" / "points" / "line"
     folder.mkdir(parents=True)
     (folder.parents[1] / "catalogue.py").write_text(CATALOGUE, encoding="utf-8")
@@ -305,7 +310,10 @@ def test_a_folder_of_recipes_brings_its_own_names(variant: str, here: Path, caps
     weighting = "  weighting: 'none'\n" if variant == "plain" else "  label_bins: 3\n"
     recipe = recipe.replace("{task: regression}\n", f"\n{weighting}" + "  task: regression\n" * (variant == "ot"))
     (folder / f"{variant}.yaml").write_text(recipe, encoding="utf-8")
-    done = hf_otw(capsys, "train", folder / f"{variant}.yaml", *QUICK)
+    quick = QUICK_PLAIN if variant == "plain" else QUICK
+    unnamed = hf_otw(capsys, "train", folder / f"{variant}.yaml", *quick)
+    assert (unnamed.code, "--catalogue FOLDER.catalogue" in unnamed.err) == (1, True)
+    done = hf_otw(capsys, "train", folder / f"{variant}.yaml", *quick, "--catalogue", f"own_{variant}.catalogue")
     assert done.code == 0, done.err
     run = here / "runs" / "points" / "line" / variant
     assert "mae" in results_of(run)["metrics"]
@@ -316,6 +324,23 @@ def test_a_folder_of_recipes_brings_its_own_names(variant: str, here: Path, caps
     told = hf_otw(capsys, "train", run, "--output-dir", "again", "--catalogue", f"own_{variant}.catalogue")
     assert told.code == 0, told.err
     assert results_of(here / "again")["metrics"] == results_of(run)["metrics"]
+
+
+def test_recipes_of_the_checkout_have_their_catalogue(here: Path) -> None:
+    """Kills: a catalogue of the folder `recipes` that is not found, or that another folder's recipe gets too."""
+    for name in ("recipes", "my.recipes"):
+        folder = here / name / "points" / "line"
+        folder.mkdir(parents=True)
+        (here / name / "__init__.py").touch()  # or the package of the checkout under test would come first
+        (folder.parents[1] / "catalogue.py").write_text(CATALOGUE, encoding="utf-8")
+        recipe = "shows: a line\nsource: {packaged: points}\nmodel: {name: line}\narguments:\n  weighting: 'none'\n"
+        (folder / "plain.yaml").write_text(recipe, encoding="utf-8")
+    # A process of its own: here the package `recipes` is that of the checkout under test.
+    alone = {"PYTHONPATH": f"{here}{os.pathsep}{ROOT}"}
+    done = hf_otw_process("train", "points/line/plain", *QUICK[:4], "--use_cpu", "true", cwd=here, env=alone)
+    assert done.code == 0, done.err
+    dotted = hf_otw_process("train", "my.recipes/points/line/plain.yaml", cwd=here, env=alone)
+    assert (dotted.code, "got 'line'" in dotted.err, "Traceback" in dotted.err) == (1, True, False)
 
 
 def test_secrets_are_left_out_at_any_depth() -> None:

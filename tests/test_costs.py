@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from hf_otw.features.stored import Standardizer
 from hf_otw.transport.blocks import CostBlocks
-from hf_otw.transport.costs import COSTS, CombinedCost, FeatureCost, LabelCost
+from hf_otw.transport.costs import CombinedCost, FeatureCost, LabelCost
 from tests.compare import assert_equal_values
 from tests.generators import random_problem
 
@@ -56,10 +56,6 @@ def test_combined_cost_is_the_sum(label_weight):
     source, target, *_ = random_problem()
     expected = FeatureCost()(source, target) + label_weight * LabelCost()(source, target)
     assert_equal_values(CombinedCost(label_weight)(source, target), expected, atol=1e-12)
-
-
-def test_named_costs():
-    assert set(COSTS) == {"feature", "label", "combined"}
 
 
 @pytest.mark.parametrize("cache_bytes", [0, 2**20])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from hf_otw.data.index import IndexCollator
 from hf_otw.features.encoder import Encoder, evaluating
 from hf_otw.features.head import HeadInput, find_heads
 from hf_otw.features.pooling import one_vector
@@ -75,8 +76,8 @@ def test_feature_module_override(tmp_path):
     listener.remove()
     trainer = toy_trainer(tmp_path, feature_module="bert.pooler.dense")
     trainer.train()
-    assert len(trainer.model.bert.pooler.dense._forward_pre_hooks) == 1
-    assert len(trainer.model.classifier._forward_pre_hooks) == 0
+    assert trainer.example_weights.std() > 1e-4
+    assert len(trainer.model.bert.pooler.dense._forward_pre_hooks) == 0  # nothing stays on the model
 
 
 def test_take_errors():
@@ -153,8 +154,7 @@ def test_a_second_train_listens_once(tmp_path):
     trainer = toy_trainer(tmp_path)
     for _ in range(2):
         trainer.train()
-        assert len(trainer.model.classifier._forward_pre_hooks) == 1
-    trainer._session.close()
+        assert len(trainer.model.classifier._forward_pre_hooks) == 0
     assert len(trainer.model.classifier._forward_pre_hooks) == 0
 
 
@@ -185,7 +185,7 @@ def test_encoding_is_exact_and_draws_nothing():
     """In batches of 4, in order, without dropout, with parameters and random state as they were."""
     net = model(dropout=0.5).train()
     listener = HeadInput([net.classifier])
-    encoder = Encoder(listener, SingleLabel(), collate, lambda b: b, "labels", 4, PAD)
+    encoder = Encoder(listener, SingleLabel(), IndexCollator(collate), lambda b: b, "labels", 4, PAD)
     data = toy_dataset().select(range(10))
     state = torch.get_rng_state()
     found = encoder(net, data)

@@ -63,6 +63,8 @@ RULES = [
         "a weight model knows nothing of its callers",
     ),
     ("hf_otw.features*", {"hf_otw.weighting", "hf_otw.config"}, "features know nothing of weights and options"),
+    ("hf_otw.tasks*", {"hf_otw.config"}, "a task takes what it needs, not the options"),
+    ("hf_otw.data*", {"hf_otw.config"}, "data take what they need, not the options"),
     ("hf_otw*", {"recipes", "benchmarks", "tests", "tools"}, "the library knows nothing of its users"),
     *((pattern, HEAVY, "`hf-otw --help` and reading a recipe take no time") for pattern in LIGHT),
     *((pattern, ABOVE, "the trainer knows nothing of recipes and commands") for pattern in BELOW),
@@ -137,6 +139,52 @@ def test_nobody_imports_the_trainer():
     found = [(where(module, line), name) for module in others for line, name in imports_of(module, lazy=True)]
     assert [(place, name) for place, name in found if lies_in(name, trainer)] == [], "it is the composition root"
     assert "hf_otw.trainer" in MODULES
+
+
+def circles(edges):
+    """Modules that import each other in a circle: what is left when those without a way on or back are removed."""
+    left = {module: set(others) for module, others in edges.items()}
+    while True:
+        targets = set().union(*left.values()) if left else set()
+        ends = {module for module, others in left.items() if not others & set(left) or module not in targets}
+        if not ends:
+            return sorted(left)
+        left = {module: others - ends for module, others in left.items() if module not in ends}
+
+
+def edges_between(modules):
+    """Module -> modules of ours that it imports anywhere: at the top, in functions, for type checkers."""
+    for module in modules:
+        is_package = MODULES[module].name == "__init__.py"
+        package = module if is_package else module.rpartition(".")[0]
+        found = set()
+        for node in ast.walk(tree_of(module)):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                for _, name in imports(node, package, lazy=True):
+                    known = name if name in MODULES else name.rpartition(".")[0]
+                    found |= {known} & set(MODULES)
+        yield module, found - {module}
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """Kills: a lazy import, or one under TYPE_CHECKING, that hides a circle."""
+    assert circles(dict(edges_between(MODULES))) == []
+
+
+def test_the_search_for_circles_finds_one():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == ["b", "c"]
+    assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_contributing_names_every_room():
+    """Kills: a package or a module at the root that the table of CONTRIBUTING does not explain."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| (`[^|]*`) \|", text, flags=re.MULTILINE)
+    named = set(re.findall(r"`(?:hf_otw/)?([\w/]+?)(?:\.py|/)`", " ".join(cells)))
+    modules = {path.stem for path in (ROOT / "hf_otw").glob("*.py")}
+    packages = {path.name for path in (ROOT / "hf_otw").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert modules | packages <= named, sorted((modules | packages) - named)
+    assert {name for name in named if "/" not in name} <= modules | packages | {"recipes", "tools", "benchmarks"}
 
 
 def test_few_modules_stand_at_the_root():

@@ -69,7 +69,7 @@ def test_another_place_with_the_same_feature_gives_the_same_weights(tmp_path, na
     """The pooler averages a feature map, as we do; a layer norm over the vector changes it. Kills: a mean over the
     wrong axes of `(B, D, H, W)`.
     """
-    head, other = (run(tmp_path, name, **kw).weights.weights for kw in ({}, {"feature_module": body}))
+    head, other = (run(tmp_path, name, **kw).weights_result.weights for kw in ({}, {"feature_module": body}))
     if name == "resnet":
         close(other, head)
     else:

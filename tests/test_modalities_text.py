@@ -284,7 +284,7 @@ class Configured(PointNet):
 
 
 def test_a_configuration_need_not_name_classes(tmp_path):
-    assert run(tmp_path, "pointnet", net=build(Configured)).weights.weights.std() > 0
+    assert run(tmp_path, "pointnet", net=build(Configured)).weights_result.weights.std() > 0
 
 
 class Keyword(PointNet):
@@ -293,8 +293,8 @@ class Keyword(PointNet):
 
 
 def test_a_head_may_be_called_by_keyword(tmp_path):
-    plain = run(tmp_path, "pointnet").weights.weights
-    torch.testing.assert_close(run(tmp_path, "pointnet", net=build(Keyword)).weights.weights, plain)
+    plain = run(tmp_path, "pointnet").weights_result.weights
+    torch.testing.assert_close(run(tmp_path, "pointnet", net=build(Keyword)).weights_result.weights, plain)
 
 
 class Channels(nn.Module):

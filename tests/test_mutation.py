@@ -7,7 +7,7 @@ import json
 import pytest
 
 from benchmarks.reliability import RESULTS
-from tests.mutation.run import PAGE, SURVIVORS, TARGET, argued, function_of, page
+from tests.mutation.run import SURVIVORS, TARGET, argued, function_of
 
 
 @pytest.mark.parametrize(
@@ -31,10 +31,9 @@ def test_a_reason_belongs_to_one_change_of_one_function() -> None:
 
 
 def test_what_was_recorded() -> None:
-    """Kills: a count, a list of survivors or a page that was changed without the others, or a reason left out."""
+    """Kills: a count or a list of survivors that was changed without the other, or a reason left out."""
     counts = json.loads(RESULTS.read_text(encoding="utf-8"))["mutation"]
     survivors = json.loads(SURVIVORS.read_text(encoding="utf-8"))
     assert counts["killed"] >= TARGET * counts["total"]
     assert counts["total"] - counts["killed"] == len(survivors)
     assert [one for one in survivors if not one["why"]] == []
-    assert PAGE.read_text(encoding="utf-8") == page(survivors, counts["killed"], counts["total"])

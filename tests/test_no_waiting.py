@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hf_otw.session import WeightingSession
+from hf_otw.training.session import WeightingSession
 from tests.toys import model, toy_dataset, toy_trainer
 
 #: Operations whose result the host needs, or whose size it must learn: each waits for the device.

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-import recipes.run
 from hf_otw.cli import app as app_module
 from hf_otw.cli.main import main
 from hf_otw.cli.processes import leave_processes
@@ -51,20 +50,4 @@ def test_commands_wait_for_each_other_unless_one_failed(
     monkeypatch.setattr(app_module, "app", ended(error))
     with pytest.raises(SystemExit):
         main(["doctor"])
-    assert calls == expected
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [(None, ["barrier", "destroy_process_group"]), (ValueError("no such row"), ["destroy_process_group"])],
-)
-def test_recipes_wait_for_each_other_unless_one_failed(
-    monkeypatch: pytest.MonkeyPatch, calls: list[str], error: BaseException | None, expected: list[str]
-) -> None:
-    monkeypatch.setattr(recipes.run, "main", ended(error))
-    if error is None:
-        recipes.run.command()
-    else:
-        with pytest.raises(SystemExit, match="no such row"):
-            recipes.run.command()
     assert calls == expected

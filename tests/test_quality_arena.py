@@ -25,7 +25,7 @@ from benchmarks.quality.problems import Cell, Frozen, Problem, draw, hold_out
 from benchmarks.quality.results import read, write
 from benchmarks.quality.run import run_method
 from benchmarks.quality.variants import VARIANTS, development, development_cells
-from recipes.imbalance import similar_noise
+from hf_otw.recipe.imbalance import similar_noise
 
 ROOT = Path(__file__).parent.parent
 NOISY = Cell("digits", 20, label_noise=0.4)

@@ -12,8 +12,9 @@ import pytest
 import transformers
 
 from hf_otw import OTWeightedTrainingArguments
-from recipes.readme import RESULTS, demo_table, fill, fill_all
-from recipes.sources import load_reuters, minilm_path
+from recipes.catalogue.sources import load_reuters, minilm_path
+from tools.markdown import fill
+from tools.readme import RESULTS, demo_table, fill_all
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -72,7 +73,7 @@ def test_the_function_example_runs() -> None:
 
 def test_numbers_are_those_of_the_results_files() -> None:
     text = README.read_text(encoding="utf-8")
-    assert text == fill_all(text), "run `python -m recipes.readme`"
+    assert text == fill_all(text), "run `python -m tools.readme`"
 
 
 def test_a_changed_number_is_noticed() -> None:

@@ -8,9 +8,9 @@ from torch import nn
 
 from hf_otw.recipe.schema import ModelConfig
 from recipes.catalogue import catalogue
-from recipes.models import MODELS
-from recipes.models.resnet32 import augmented
-from recipes.pipelines import PIPELINES, Facts
+from recipes.catalogue.models import MODELS
+from recipes.catalogue.models.resnet32 import augmented
+from recipes.catalogue.pipelines import PIPELINES, Facts
 
 torch.set_num_threads(1)
 NAMES = tuple("abcdefghij")

@@ -9,13 +9,17 @@ from pathlib import Path
 import pytest
 
 from hf_otw import OTWeightedTrainingArguments
+from hf_otw.recipe.find import folder_recipes
+from hf_otw.recipe.reading import load_recipe, merge
 from hf_otw.recipe.run import COMMON, arguments, uses_meta
 from recipes.catalogue import catalogue
-from recipes.config import ROOT, VARIANTS, load_recipe, merge, recipe_name, recipe_paths
-from recipes.models import MODELS
-from recipes.pipelines import PIPELINES
+from recipes.catalogue.models import MODELS
+from recipes.catalogue.pipelines import PIPELINES
+from tools.table import RECIPES
 
-PATHS = recipe_paths()
+VARIANTS = ("plain", "class_balanced", "paper", "ot")
+BY_NAME = folder_recipes(RECIPES)
+PATHS = list(BY_NAME.values())
 MINIMAL = """
 shows: something
 source: {packaged: toy}
@@ -30,7 +34,7 @@ def recipe(tmp_path: Path, text: str = MINIMAL, name: str = "ot") -> Path:
     return path
 
 
-@pytest.mark.parametrize("path", PATHS, ids=recipe_name)
+@pytest.mark.parametrize("path", PATHS, ids=BY_NAME)
 def test_every_recipe_is_valid(path: Path, tmp_path: Path) -> None:
     found = load_recipe(path)
     entry = catalogue().entry(found.model)
@@ -47,15 +51,14 @@ def test_every_recipe_is_valid(path: Path, tmp_path: Path) -> None:
 
 
 def test_there_are_plain_and_ot_for_every_model() -> None:
-    names = {recipe_name(path) for path in PATHS}
-    folders = {name.rpartition("/")[0] for name in names}
+    folders = {name.rpartition("/")[0] for name in BY_NAME}
     assert len(folders) >= 11
-    assert {f"{folder}/{variant}" for folder in folders for variant in ("plain", "ot")} <= names
-    assert {name.rpartition("/")[2].split("_")[0] for name in names} <= {v.split("_")[0] for v in VARIANTS}
+    assert {f"{folder}/{variant}" for folder in folders for variant in ("plain", "ot")} <= set(BY_NAME)
+    assert {name.rpartition("/")[2].split("_")[0] for name in BY_NAME} <= {v.split("_")[0] for v in VARIANTS}
     assert {load_recipe(path).model.name for path in PATHS} >= set(MODELS) - {"smollm2_lora_language"}
 
 
-@pytest.mark.parametrize("path", PATHS, ids=recipe_name)
+@pytest.mark.parametrize("path", PATHS, ids=BY_NAME)
 def test_variants_share_all_but_the_weighting(path: Path) -> None:
     """A gain must not come from more steps or another learning rate."""
     ours, plain = load_recipe(path), load_recipe(path.with_name("plain.yaml"))
@@ -68,7 +71,7 @@ def test_variants_share_all_but_the_weighting(path: Path) -> None:
     assert "max_steps" in budget[0] or "num_train_epochs" in budget[0]
 
 
-@pytest.mark.parametrize("path", PATHS, ids=recipe_name)
+@pytest.mark.parametrize("path", PATHS, ids=BY_NAME)
 def test_defaults_are_not_repeated(path: Path) -> None:
     defaults = {
         f.name: f.default for f in dataclasses.fields(OTWeightedTrainingArguments) if f.name not in COMMON
@@ -158,5 +161,5 @@ def test_merging_changes_neither_side() -> None:
 
 
 def test_every_yaml_below_the_recipes_is_a_recipe_or_a_base() -> None:
-    others = set(ROOT.rglob("*.yaml")) - set(PATHS)
+    others = set(RECIPES.rglob("*.yaml")) - set(PATHS)
     assert {path.name for path in others} <= {"base.yaml"}

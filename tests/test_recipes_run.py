@@ -1,4 +1,4 @@
-"""Every recipe trains two steps through the real runner, on toy rows of the same columns and with a tiny model."""
+"""Every recipe trains two steps through `hf-otw train`, on toy rows of the same columns and with a tiny model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -21,15 +21,21 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import hf_otw.recipe.run
-from recipes import catalogue, run, run_all
-from recipes.config import ROOT, load_recipe, recipe_name, recipe_paths
-from recipes.table import REQUIRED, read_results
+from hf_otw.cli.main import main
+from hf_otw.recipe.find import folder_recipes
+from hf_otw.recipe.reading import load_recipe
+from recipes import catalogue
+from tests.command_line import ROOT, Done
+from tests.command_line import hf_otw as run
+from tools import run_all
+from tools.table import RECIPES, REQUIRED, read_results
 
 torch.set_num_threads(1)
 
 WORDS = [f"w{i}" for i in range(40)]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 TRAIN, TEST = 80, 20
+PATHS = folder_recipes(RECIPES)
 STEPS = [
     "arguments.max_steps=2",
     "arguments.per_device_train_batch_size=8",
@@ -171,24 +177,42 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recipes.catalogue.packaged_sources", lambda: TOYS)
 
 
-def small(path: Path, checkpoints: dict[str, Path], *more: str) -> list[str]:
-    """Overrides that make a recipe tiny."""
-    recipe = load_recipe(path)
-    packaged = recipe.source.packaged or recipe_name(path).split("/")[0]
+def small(name: str, checkpoints: dict[str, Path], *more: str) -> list[str]:
+    """Options that make a recipe tiny; `more` is `KEY=VALUE`."""
+    recipe = load_recipe(PATHS[name])
+    packaged = recipe.source.packaged or name.split("/")[0]
     steps = [text for text in STEPS if packaged not in UNLABELLED or not text.startswith("data.")]
-    if path.stem in ("plain", "class_balanced"):  # they have neither a warm-up nor a meta set
+    if name.endswith(("/plain", "/class_balanced")):  # they have neither a warm-up nor a meta set
         steps = [text for text in steps if not text.startswith(("arguments.weight_", "arguments.meta_"))]
     chosen = [*steps, f"source.packaged={packaged}", *TINY.get(recipe.model.name, [])]
     if "minilm" in recipe.model.name or recipe.model.name in ("dual_encoder", "tiny_llama"):
         chosen.append(f"model.options.checkpoint={checkpoints['encoder']}")
     if "smollm2" in recipe.model.name:
         chosen.append(f"model.options.checkpoint={checkpoints['decoder']}")
-    return [word for text in [*chosen, *more] for word in ("--set", text)]
+    return [f"--{text}" for text in [*chosen, *more]]
 
 
-def run_small(path: Path, checkpoints: dict[str, Path], output: Path, *more: str, flags: tuple[str, ...] = ()) -> Any:
-    run.main([str(path), "--output-dir", str(output), *flags, *small(path, checkpoints, *more)])
-    return json.loads((output / "metrics.json").read_text(encoding="utf-8"))
+class Runner(NamedTuple):
+    """`hf-otw train` on tiny recipes, into a folder of the test."""
+
+    capsys: pytest.CaptureFixture
+    checkpoints: dict[str, Path]
+    output: Path
+
+    def command(self, name: str, *more: str, flags: tuple[str, ...] = ()) -> Done:
+        options = small(name, self.checkpoints, *more)
+        return run(self.capsys, "train", PATHS[name], "--output-dir", self.output, *flags, *options)
+
+    def __call__(self, name: str, *more: str, flags: tuple[str, ...] = ()) -> Any:
+        """The results of a run that works."""
+        done = self.command(name, *more, flags=flags)
+        assert done.code == 0, done.err
+        return json.loads((self.output / "metrics.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def train(capsys: pytest.CaptureFixture, checkpoints: dict[str, Path], tmp_path: Path) -> Runner:
+    return Runner(capsys, checkpoints, tmp_path / "run")
 
 
 @pytest.mark.slow
@@ -196,28 +220,21 @@ def run_small(path: Path, checkpoints: dict[str, Path], output: Path, *more: str
 @pytest.mark.filterwarnings(
     "ignore:Both num_training_steps and num_stable_steps:UserWarning:transformers.optimization"
 )
-@pytest.mark.parametrize("path", recipe_paths(), ids=recipe_name)
-def test_every_recipe_trains_two_steps(
-    path: Path, checkpoints: dict[str, Path], toys: None, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    results = run_small(path, checkpoints, tmp_path)
+@pytest.mark.parametrize("name", PATHS)
+def test_every_recipe_trains_two_steps(name: str, toys: None, train: Runner) -> None:
+    """Kills: a recipe that does not train, or whose model, card or weights cannot be written."""
+    results = train(name)
     metric = results["metric"]["name"]
-    assert results["recipe"] == recipe_name(path)
+    assert results["recipe"] == name
     assert [found["steps"] for found in results["per_seed"]] == [2]
     assert np.isfinite(results["metrics"][metric])
     assert np.isfinite(results["metrics"]["loss"])
     assert results["rows"]["test"] == TEST
-    assert metric in capsys.readouterr().out
+    assert (train.output / "model" / "recipe.yaml").is_file()
 
 
-DIABETES, EMOJI_NOISE = (
-    path.parent for path in recipe_paths() if recipe_name(path) in ("diabetes/mlp/ot", "emoji_noise/dual_encoder/ot")
-)
-
-
-def test_results_hold_what_it_takes_to_repeat_them(checkpoints: dict, toys: None, tmp_path: Path) -> None:
-    path = DIABETES / "plain.yaml"
-    results = run_small(path, checkpoints, tmp_path, "seed=3", flags=("--seeds", "2"))
+def test_results_hold_what_it_takes_to_repeat_them(toys: None, train: Runner) -> None:
+    results = train("diabetes/mlp/plain", "seed=3", flags=("--seeds", "2"))
     assert set(REQUIRED) <= set(results)
     assert [found["seed"] for found in results["per_seed"]] == [3, 4]
     maes = [found["metrics"]["mae"] for found in results["per_seed"]]
@@ -228,25 +245,23 @@ def test_results_hold_what_it_takes_to_repeat_them(checkpoints: dict, toys: None
     assert results["versions"]["torch"] == torch.__version__
     assert results["hardware"]["threads"] == torch.get_num_threads()
     assert results["hardware"]["device"] == "cpu"
-    assert results["commit"] is None or len(results["commit"].removesuffix("-dirty")) == 40
     assert (results["source"], results["select"]) == ("packaged", False)
-    again = run_small(path, checkpoints, tmp_path, "seed=3")
+    again = train("diabetes/mlp/plain", "seed=3")
     assert again["metrics"]["mae"] == maes[0], "the same seed gives the same numbers"
 
 
-def test_recall_of_each_class_is_recorded_by_name(checkpoints: dict, toys: None, tmp_path: Path) -> None:
-    results = run_small(recipe_at("reuters_r8/minilm/plain"), checkpoints, tmp_path)
+def test_recall_of_each_class_is_recorded_by_name(toys: None, train: Runner) -> None:
+    results = train("reuters_r8/minilm/plain")
     assert list(results["recall"]) == ["class 0", "class 1", "class 2"]
     assert np.mean(list(results["recall"].values())) == pytest.approx(results["metrics"]["balanced_accuracy"])
 
 
 @pytest.mark.parametrize("variant", ["plain", "class_balanced", "ot"])
 def test_every_variant_sees_the_same_noisy_rows(
-    variant: str, checkpoints: dict, toys: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    variant: str, toys: None, train: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainers = spied(monkeypatch)
-    results = run_small(EMOJI_NOISE / f"{variant}.yaml", checkpoints, tmp_path)
-    rows = results["rows"]
+    rows = train(f"emoji_noise/dual_encoder/{variant}")["rows"]
     assert rows["train"] + rows["meta"] == 27 + 19 + 13  # imbalance 2
     assert rows["meta"] == (6 if variant == "ot" else 0)
     if variant == "ot":
@@ -254,82 +269,72 @@ def test_every_variant_sees_the_same_noisy_rows(
         assert sorted(int(label) for label in meta["label"]) == [0, 0, 1, 1, 2, 2]
 
 
-def test_selection_never_sees_the_test_rows(
-    checkpoints: dict, toys: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_selection_never_sees_the_test_rows(toys: None, train: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     trainers = spied(monkeypatch)
-    results = run_small(DIABETES / "plain.yaml", checkpoints, tmp_path, flags=("--select",))
-    assert results["select"]
+    assert train("diabetes/mlp/plain", flags=("--select",))["select"]
     assert len(trainers[0].eval_dataset) == 16  # a fifth of the training rows
     assert len(trainers[0].train_dataset) == 64
 
 
-def test_choosing_settings_gives_no_results(capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(SystemExit):
-        run.main([str(DIABETES / "plain.yaml"), "--select", "--save-results"])
-    assert "are no results" in capsys.readouterr().err
-
-
-def test_results_are_kept_when_asked(
-    checkpoints: dict, toys: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(run, "RESULTS", tmp_path / "results")
-    results = run_small(DIABETES / "ot.yaml", checkpoints, tmp_path / "run", flags=("--save-results",))
-    kept = json.loads((tmp_path / "results" / "diabetes_mlp_ot.json").read_text(encoding="utf-8"))
-    assert kept == results
-    assert read_results(tmp_path / "results") == {"diabetes/mlp/ot": results}
-
-
-def test_the_hub_is_read_with_its_own_names(
-    checkpoints: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_hub_is_read_with_its_own_names(train: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     rows = TOYS["fashion_mnist"]()
     hub = DatasetDict({name: part.rename_column("pixels", "image") for name, part in rows.items()})
     monkeypatch.setattr("hf_otw.recipe.source.load_dataset", lambda *names: asked.append(names) or hub)
-    path = recipe_at("fashion_mnist/resnet/plain")
-    results = run_small(path, checkpoints, tmp_path, flags=("--source", "hub"))
+    results = train("fashion_mnist/resnet/plain", flags=("--source", "hub"))
     assert asked == [("zalando-datasets/fashion_mnist", None)]
     assert results["source"] == "hub"
 
 
-def test_unknown_sources_are_named(toys: None) -> None:
-    with pytest.raises(ValueError, match="Did you mean 'diabetes'"):
-        run.main([str(DIABETES / "plain.yaml"), "--set", "source.packaged=diabets"])
-    with pytest.raises(ValueError, match="Choose the other"):
-        run.main([str(DIABETES / "plain.yaml"), "--source", "hub"])
+def test_unknown_sources_are_named(toys: None, train: Runner) -> None:
+    unknown = train.command("diabetes/mlp/plain", "source.packaged=diabets")
+    assert (unknown.code, "Did you mean 'diabetes'" in unknown.err) == (1, True)
+    other = train.command("diabetes/mlp/plain", flags=("--source", "hub"))
+    assert (other.code, "Choose the other" in other.err) == (1, True)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of two toy recipes, one of which needs more than a CPU, with a package as its catalogue."""
+    folder = tmp_path / "toy_recipes" / "diabetes" / "mlp"
+    folder.mkdir(parents=True)
+    package = tmp_path / "toy_recipes" / "catalogue"
+    package.mkdir()
+    (package / "__init__.py").write_text("from recipes.catalogue import catalogue\n", encoding="utf-8")
+    base = "source: {packaged: diabetes}\nmodel: {name: mlp}\narguments: {max_steps: 2}\n"
+    plain = 'extends: base.yaml\nshows: plain toy\narguments: {weighting: "none"}\n'
+    ot = "extends: base.yaml\nshows: ot toy\nneeds: [accelerator]\n"
+    for name, text in (("base", base), ("plain", plain), ("ot", ot)):
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return folder
 
 
 def test_what_is_there_is_not_run_again(
-    checkpoints: dict, toys: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    folder: Path, toys: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     """A recipe that was changed runs again, one that needs more than a CPU never runs, one that fails is named."""
-    root, ran, code = tmp_path / "recipes", [], 0
-    folder = root / "diabetes" / "mlp"
-    folder.mkdir(parents=True)
-    (folder / "base.yaml").write_text(
-        "source: {packaged: diabetes}\nmodel: {name: mlp}\narguments: {max_steps: 2}\n", encoding="utf-8"
-    )
-    (folder / "plain.yaml").write_text(
-        'extends: base.yaml\nshows: plain toy\narguments: {weighting: "none"}\n', encoding="utf-8"
-    )
-    (folder / "ot.yaml").write_text("extends: base.yaml\nshows: ot toy\nneeds: [accelerator]\n", encoding="utf-8")
+    root, ran, code = folder.parents[1], [], 0
 
     def launch(command: list[str]) -> int:
-        assert command[1:3] == ["-m", "recipes.run"]
-        ran.append(Path(command[3]).stem)
+        assert command[1:4] == ["-m", "hf_otw.cli", "train"]
+        ran.append(Path(command[4]).stem)
         if not code:
-            run.main(command[3:])
+            with pytest.raises(SystemExit, match="0"):
+                main([*command[3:], "--catalogue", "recipes.catalogue"])
         return code
 
     monkeypatch.setattr(run_all, "launch", launch)
+    monkeypatch.setattr(run_all, "RESULTS", tmp_path / "results")
     options = ["--output-dir", str(tmp_path / "runs")]
-    run_all.main(options, root)
+    run_all.main([*options, "--save-results"], root)
     out = capsys.readouterr().out
     assert ran == ["plain"]
     assert "skipped, needs: accelerator" in out
     assert "diabetes/mlp " in out
     assert "balanced_mae" in out
+    kept = read_results(tmp_path / "results")["diabetes/mlp/plain"]
+    assert kept | {"commit": None} == read_results(tmp_path / "runs")["diabetes/mlp/plain"] | {"commit": None}
+    assert kept["commit"] is None or len(kept["commit"].removesuffix("-dirty")) == 40
 
     run_all.main(options, root)
     assert ran == ["plain"]
@@ -347,26 +352,18 @@ def test_what_is_there_is_not_run_again(
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_two_processes_write_one_file(tmp_path: Path) -> None:
-    path = DIABETES / "ot.yaml"
-    command = [sys.executable, "-m", "accelerate.commands.launch"]
-    command += [
-        "--config_file",
-        str(ROOT.parent / "hf_otw" / "accelerate_configs" / "cpu_ddp.yaml"),
-        "--dynamo_backend",
-        "no",
-    ]
-    command += ["-m", "tests.test_recipes_run", str(path), "--output-dir", str(tmp_path), *small(path, {})]
-    env = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT.parent)}
-    done = subprocess.run(command, cwd=ROOT.parent, env=env, capture_output=True, text=True, timeout=300, check=False)
+    """Kills: two processes that train apart, or both write; the command is the one that `--launch cpu_ddp` starts."""
+    config = ROOT / "hf_otw" / "accelerate_configs" / "cpu_ddp.yaml"
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
+    command += ["--dynamo_backend", "no", "-m", "tests.test_recipes_run", "train", str(PATHS["diabetes/mlp/ot"])]
+    command += ["--output-dir", str(tmp_path), *small("diabetes/mlp/ot", {})]
+    env = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     results = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
     assert results["hardware"]["processes"] == 2
-    assert done.stdout.count("diabetes/mlp/ot: balanced_mae") == 1
+    assert done.stdout.count("Metrics:") == 1
     assert np.isfinite(results["metrics"]["balanced_mae"])
-
-
-def recipe_at(name: str) -> Path:
-    return ROOT / f"{name}.yaml"
 
 
 def spied(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
@@ -384,4 +381,4 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 if __name__ == "__main__":  # one of the processes of `test_two_processes_write_one_file`
     catalogue.packaged_sources = lambda: TOYS
-    run.command()
+    main()

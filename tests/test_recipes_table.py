@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from recipes.config import load_recipe, recipe_name, recipe_paths
-from recipes.pipelines import metrics
-from recipes.pipelines.points import in_unit_ball
-from recipes.pipelines.tokens import first_pieces
-from recipes.table import README, REQUIRED, RESULTS, filled, gain, markdown, printed, read_results
+from hf_otw.recipe.find import folder_recipes
+from hf_otw.recipe.reading import load_recipe
+from recipes.catalogue.pipelines import metrics
+from recipes.catalogue.pipelines.points import in_unit_ball
+from recipes.catalogue.pipelines.tokens import first_pieces
+from tools.table import README, RECIPES, REQUIRED, RESULTS, filled, gain, markdown, printed, read_results
+
+PATHS = folder_recipes(RECIPES)
 
 
 def results(name: str, value: float, *, metric: str = "balanced_accuracy", higher: bool = True) -> dict[str, Any]:
@@ -27,21 +30,21 @@ def results(name: str, value: float, *, metric: str = "balanced_accuracy", highe
 
 def test_readme_is_filled_from_recipes_and_results() -> None:
     text = README.read_text(encoding="utf-8")
-    assert text == filled(text), "run `python -m recipes.table --write`"
-    for path in recipe_paths():
-        assert f"python -m recipes.run recipes/{recipe_name(path)}.yaml" in text
+    assert text == filled(text), "run `python -m tools.table --write`"
+    for name in PATHS:
+        assert f"]({name}.yaml)" in text
 
 
 def test_kept_results_are_those_of_the_recipes() -> None:
     for name, found in read_results(RESULTS).items():
-        paths = [path for path in recipe_paths() if recipe_name(path) == name]
-        assert paths, f"{name} has results and no recipe"
-        assert found["config"] == load_recipe(paths[0]).as_dict(), f"{name} has changed since it ran: run it again"
+        assert name in PATHS, f"{name} has results and no recipe"
+        assert "commit" in found, f"{name} was not kept by `python -m tools.run_all --save-results`"
+        assert found["config"] == load_recipe(PATHS[name]).as_dict(), f"{name} has changed since it ran: run it again"
         assert found["metrics"].keys() >= {found["metric"]["name"]}
 
 
 def test_a_changed_number_changes_the_table() -> None:
-    paths = [path for path in recipe_paths() if recipe_name(path).startswith("diabetes/")]
+    paths = {name: path for name, path in PATHS.items() if name.startswith("diabetes/")}
     found = {"diabetes/mlp/plain": results("diabetes/mlp/plain", 45.25, metric="balanced_mae", higher=False)}
     table = markdown(found, paths)
     assert "45.2 (45.2–45.2), 2 seeds" in table
@@ -72,7 +75,7 @@ def test_results_are_complete_and_of_the_test_split(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "metrics.json").write_text(json.dumps(good), encoding="utf-8")
     assert read_results(tmp_path) == {"x/y/ot": good}
-    for change, message in (({"select": True}, "--select"), ({"commit": ...}, "commit")):
+    for change, message in (({"select": True}, "--select"), ({"rows": ...}, "rows")):
         bad = copy.deepcopy(good) | change
         bad = {name: value for name, value in bad.items() if value is not ...}
         (tmp_path / "bad.json").write_text(json.dumps(bad), encoding="utf-8")

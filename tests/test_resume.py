@@ -138,7 +138,7 @@ def header(**changes):
         (TENSORS, lambda content: content[: len(content) // 2], "Expected readable weights in .*Delete otw_state"),
         (TENSORS, lambda content: b"", "Expected readable weights"),
         (HEADER, lambda content: content[:10], "Expected readable weights"),
-        (HEADER, header(version=99), "version = 1, got 99"),
+        (HEADER, header(version=99), "version = 2, got 99"),
         (HEADER, header(num_examples=7), "num_examples = 48, got 7"),
         (HEADER, header(labels_digest="0"), "labels_digest = '[0-9a-f]{16}', got '0'"),
         (HEADER, header(weight_model="Other"), "weight_model = 'ClosedForm', got 'Other'"),

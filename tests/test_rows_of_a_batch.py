@@ -215,7 +215,7 @@ def test_collapsed_features_leave_the_weights_as_they_are(tmp_path, caplog):
 
     trainer = toy_trainer(tmp_path, max_steps=2)
     trainer.model.classifier.register_forward_pre_hook(collapse, prepend=True)
-    with caplog.at_level(logging.WARNING, logger="hf_otw.session"):
+    with caplog.at_level(logging.WARNING, logger="hf_otw.training.session"):
         trainer.train()
     assert trainer.state.global_step == 2
     assert (trainer.example_weights == 1).all()

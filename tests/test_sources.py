@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from datasets import ClassLabel, Value
 
-from recipes.sources import (
+from recipes.catalogue.sources import (
     PackagedFile,
     Row,
     load_reuters,

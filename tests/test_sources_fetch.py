@@ -6,11 +6,11 @@ import tarfile
 
 import pytest
 
-from recipes import fetch as fetching
-from recipes.fetch import FetchError, fetch, unpack
-from recipes.sources import fetched as places
-from recipes.sources.fetched import FetchedPackage, fetched, is_fetched
-from recipes.sources.files import build_once, data_cache, sha256, user_file
+from recipes.catalogue.sources import fetched as places
+from recipes.catalogue.sources.fetched import FetchedPackage, fetched, is_fetched
+from recipes.catalogue.sources.files import build_once, data_cache, sha256, user_file
+from tools import fetch as fetching
+from tools.fetch import FetchError, fetch, unpack
 
 FILES = {"package/a.json": b"[1]", "package/img/64/x.png": b"X", "package/img/64/y.png": b"Y", "package/other": b"-"}
 
@@ -117,7 +117,7 @@ def test_unknown_names_are_refused(monkeypatch, capsys):
 
 def test_fetched_says_what_to_run(cache):
     with pytest.raises(
-        FileNotFoundError, match=r"Expected .*cache/toy/a\.json .*python -m recipes\.fetch toy`; or: the Hub"
+        FileNotFoundError, match=r"Expected .*cache/toy/a\.json .*python -m tools\.fetch toy`; or: the Hub"
     ):
         fetched(PACKAGE, "a.json")
     fetch(PACKAGE)

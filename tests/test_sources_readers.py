@@ -9,14 +9,14 @@ import pyarrow.parquet
 import pytest
 from datasets import Array2D, Array3D, ClassLabel
 
-from recipes.sources import cifar10, emoji, modelnet10, sst2, trec
-from recipes.sources.arrays import array_dataset
-from recipes.sources.emoji import frequent_keywords, read_emoji, read_image
-from recipes.sources.fashion import read_idx
-from recipes.sources.points import Mesh, points_of_images, points_of_mesh, read_off, unit_sphere
-from recipes.sources.reviews import Review, case_of, plain_title, same_films, split_reviews
-from recipes.sources.rows import first_copies, stratified_split
-from recipes.sources.speech import VOICES, place, plan_takes
+from recipes.catalogue.sources import cifar10, emoji, modelnet10, sst2, trec
+from recipes.catalogue.sources.arrays import array_dataset
+from recipes.catalogue.sources.emoji import frequent_keywords, read_emoji, read_image
+from recipes.catalogue.sources.fashion import read_idx
+from recipes.catalogue.sources.points import Mesh, points_of_images, points_of_mesh, read_off, unit_sphere
+from recipes.catalogue.sources.reviews import Review, case_of, plain_title, same_films, split_reviews
+from recipes.catalogue.sources.rows import first_copies, stratified_split
+from recipes.catalogue.sources.speech import VOICES, place, plan_takes
 
 
 def rng():
@@ -113,7 +113,9 @@ def test_points_of_a_black_image():
 SQUARE = "4 2 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n3 0 1 2\n3 0 2 3\n"
 
 
-@pytest.mark.parametrize("text", [f"OFF\n{SQUARE}", f"OFF{SQUARE}", f"OFF # made up\n\n{SQUARE}"])
+@pytest.mark.parametrize(
+    "text", [f"OFF\n{SQUARE}", f"OFF{SQUARE}", f"OFF # made up\n\n{SQUARE}", f"OFF{SQUARE}".replace("\n", " \r\n")]
+)
 def test_read_off(tmp_path, text):
     (tmp_path / "a.off").write_text(text)
     mesh = read_off(tmp_path / "a.off")
@@ -299,9 +301,7 @@ def test_frequent_keywords_take_one_of_those_that_always_come_together():
 
 def test_emoji_that_were_not_fetched(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_OTW_DATA_CACHE", str(tmp_path))
-    with pytest.raises(
-        FileNotFoundError, match=r"emoji-datasource-google@16\.0\.0, found none.*recipes\.fetch emoji`"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"emoji-datasource-google@16\.0\.0, found none.*tools\.fetch emoji`"):
         emoji()
 
 

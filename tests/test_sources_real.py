@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from datasets import Array2D, Array3D, ClassLabel, DatasetDict, Image, List, Value
 
-from recipes.sources import SOURCES, emoji_keyword_names, fashion_points, smollm2_path
-from recipes.sources.fetched import PACKAGES, is_fetched
-from recipes.sources.files import ROOT, data_cache, user_folder
+from recipes.catalogue.sources import SOURCES, emoji_keyword_names, fashion_points, smollm2_path
+from recipes.catalogue.sources.fetched import PACKAGES, is_fetched
+from recipes.catalogue.sources.files import ROOT, data_cache, user_folder
 
 pytestmark = pytest.mark.packages
 
@@ -65,7 +65,7 @@ def require(name):
     """Skip if what the source reads is not on this machine."""
     for package in FETCHED.get(name, []):
         if not is_fetched(PACKAGES[package]):
-            pytest.skip(f"{package} is not in {data_cache()}: run `python -m recipes.fetch {package}`")
+            pytest.skip(f"{package} is not in {data_cache()}: run `python -m tools.fetch {package}`")
     for distribution in INSTALLED.get(name, []):
         try:
             metadata.version(distribution)
@@ -196,8 +196,8 @@ def test_every_voice_says_the_same_in_every_process():
     require("speech_commands_synthetic")
     code = """
 import hashlib
-from recipes.sources.espeak import Speaker
-from recipes.sources.speech import VOICES
+from recipes.catalogue.sources.espeak import Speaker
+from recipes.catalogue.sources.speech import VOICES
 speaker = Speaker()
 for voice in [*VOICES["train"], *VOICES["test"]]:
     for word in ("stop", "yes", "down"):
@@ -215,7 +215,7 @@ for voice in [*VOICES["train"], *VOICES["test"]]:
 def test_smollm2_knows_a_capital():
     require("smollm2")
     if not (data_cache() / "smollm2-135m-instruct-1").is_dir():
-        pytest.skip("not converted yet, which takes a minute: call recipes.sources.smollm2_path()")
+        pytest.skip("not converted yet, which takes a minute: call recipes.catalogue.sources.smollm2_path()")
     assert importlib.util.find_spec("gguf")
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

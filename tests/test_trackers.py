@@ -12,7 +12,7 @@ from transformers.integrations import CometCallback, DagsHubCallback, MLflowCall
 
 from hf_otw.report.callback import takes_figures
 from hf_otw.report.trackers import TRACKERS, sender_of, to_dvclive, to_mlflow, to_tensorboard, to_wandb
-from tests.test_drawings import trainer_on_digits
+from tests.test_figures import trainer_on_digits
 
 NAMES = ("otw/class_totals", "otw/weights")
 

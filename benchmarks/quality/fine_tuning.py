@@ -32,7 +32,7 @@ from benchmarks.quality.results import RESULTS, Row, describe, key, read, write
 from benchmarks.quality.scores import scores
 from benchmarks.quality.variants import DEVELOPMENT_RESULTS, FIRST_SEED, held_out_rows
 from hf_otw import OTWeightedTrainer, OTWeightedTrainingArguments
-from recipes.sources import SOURCES, minilm_path
+from recipes.catalogue.sources import SOURCES, minilm_path
 
 REGIME = "fine_tuning"
 EPOCHS, BATCH_SIZE, LEARNING_RATE, MAX_TOKENS = 4, 32, 3e-4, 48

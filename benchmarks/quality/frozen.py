@@ -11,8 +11,8 @@ import torch
 from datasets import Dataset
 
 from benchmarks.quality.problems import Frozen
-from recipes.sources import SOURCES, minilm_path
-from recipes.sources.files import data_cache
+from recipes.catalogue.sources import SOURCES, minilm_path
+from recipes.catalogue.sources.files import data_cache
 
 MAX_TOKENS = 64
 BATCH_SIZE = 64

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recipes.imbalance import capped_rows, long_tail_counts, similar_noise, uniform_noise
+from hf_otw.recipe.imbalance import capped_rows, long_tail_counts, similar_noise, uniform_noise
 
 META_PER_CLASS = 10
 #: A class needs rows to train on, to hold out, and for the meta set.

@@ -39,7 +39,7 @@ from benchmarks.quality.tables import (
 )
 from benchmarks.quality.targets import verdicts
 from benchmarks.quality.variants import DEVELOPMENT_RESULTS
-from recipes.readme import fill
+from tools.markdown import fill
 
 ROOT = Path(__file__).resolve().parents[2]
 AUDIT_RESULTS = RESULTS.with_name("label_audit.json")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +15,6 @@ from sklearn.preprocessing import StandardScaler
 from hf_otw._utils import look_up
 from hf_otw.audit.heads import fit_head, predict
 from hf_otw.audit.weigh import weigh
-from hf_otw.weighting import CleanPosterior
-from hf_otw.weighting.target import square_root_mass
 
 TEST_SHARE = 0.2
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -44,7 +42,7 @@ def logit_adjustment(features: np.ndarray, labels: np.ndarray, num_classes: int)
 
 def optimal_transport(features: np.ndarray, labels: np.ndarray, num_classes: int) -> Recipe:
     """The library's default but for its meta term: weights, and a prior that is each class's share of their total."""
-    weights = weigh(features, labels, weighting=CleanPosterior(class_mass=square_root_mass)).weights
+    weights = weigh(features, labels, target_mass="square_root").weights
     return weights, log_shares(weights, labels, num_classes)
 
 
@@ -102,7 +100,8 @@ class Comparison(NamedTuple):
         gain, half = self.difference(best)
         interval = f"{100 * gain:+.1f} points of {metric} over {PLAIN}, 95 % interval {100 * (gain - half):+.1f} to {100 * (gain + half):+.1f}"  # noqa: E501
         if gain - half <= 0:
-            return f"No clear winner: {best} is ahead by {interval}, which includes 0. Stay with {PLAIN}, or get rows."
+            undecided = f"No clear winner: {best} is ahead by {interval}, which includes 0."
+            return f"{undecided} Stay with {PLAIN}, or collect more rows."
         rivals = [name for name in self.scores if name not in (best, PLAIN)]
         rivals = [name for name in rivals if self.difference(best, name)[0] <= self.difference(best, name)[1]]
         also = f" {' and '.join(rivals)} cannot be told from it." if rivals else ""
@@ -116,6 +115,7 @@ def compare(
     metric: str = "balanced_accuracy",
     repeats: int = 10,
     seed: int = 0,
+    class_names: Sequence[str] | None = None,
     track: Callable[[range], Iterable[int]] = iter,
 ) -> Comparison:
     """Compare the methods with linear classifiers over fixed features, on random splits.
@@ -128,6 +128,7 @@ def compare(
         metric: key of `METRICS`.
         repeats: number of splits, at least 2.
         seed: of the splits.
+        class_names: for messages.
         track: shows progress.
 
     Raises:
@@ -138,9 +139,9 @@ def compare(
     if repeats < 2:
         raise ValueError(f"Expected 2 repeats or more, for an error of the mean, got {repeats}. 10 is usual.")
     if counts.min() < 5:
+        name = class_names[int(counts.argmin())] if class_names else counts.argmin()
         raise ValueError(
-            f"Expected 5 rows or more of each class, got {counts.min()} of class {counts.argmin()}. Drop or merge "
-            "small classes."
+            f"Expected 5 rows or more of each class, got {counts.min()} of class {name}. Drop or merge small classes."
         )
     splits = StratifiedShuffleSplit(repeats, test_size=TEST_SHARE, random_state=seed).split(features, labels)
     scores: dict[str, list[float]] = {name: [] for name in METHODS}

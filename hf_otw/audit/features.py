@@ -13,13 +13,18 @@ WORD_WIDTH = 256
 MAX_WORDS = 50_000
 FEW = 20
 ROWS_A_NUMBER = 10
+#: Rows that fix the directions, and passes over them. More of either change little and take long.
+DIRECTION_ROWS = 20_000
+PASSES = 2
 
 #: Shows progress over an iterable of batches; the identity by default.
 Track = Callable[[Sequence[Any]], Iterable[Any]]
 
 
 def word_features(texts: Sequence[str], more: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
-    """Features without a model: TF-IDF, then a truncated singular value decomposition (latent semantic analysis).
+    """Features without a model: TF-IDF, a truncated singular value decomposition (latent semantic analysis), length 1.
+
+    The length of a row before that says how many of its words are frequent, not what it is about.
 
     Args:
         texts: fix the words and the directions.
@@ -31,12 +36,30 @@ def word_features(texts: Sequence[str], more: Sequence[str] = ()) -> tuple[np.nd
     Raises:
         ValueError: texts without a word.
     """
-    from sklearn.decomposition import TruncatedSVD
+    from sklearn.preprocessing import normalize
+
+    counter, directions = fitted_words(texts)
+
+    def reduced(part: Sequence[str]) -> np.ndarray:
+        return np.asarray(normalize((counter.transform(part) @ directions).astype(np.float64)))
+
+    return reduced(texts), reduced(more) if len(more) else np.zeros((0, directions.shape[1]))
+
+
+def fitted_words(texts: Sequence[str]) -> tuple[Any, np.ndarray]:
+    """The counter of the words of texts, fitted, and their main directions, `(V, D)`.
+
+    Raises:
+        ValueError: texts without a word.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.utils.extmath import randomized_svd
 
     # A word of one text says nothing of others, and no more directions than rows tell apart.
     once = 2 if len(texts) >= FEW else 1
-    counter = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), max_features=MAX_WORDS, min_df=once)
+    counter = TfidfVectorizer(
+        sublinear_tf=True, ngram_range=(1, 2), max_features=MAX_WORDS, min_df=once, dtype=np.float32
+    )
     try:
         words = counter.fit_transform(texts)
     except ValueError as error:
@@ -44,9 +67,8 @@ def word_features(texts: Sequence[str], more: Sequence[str] = ()) -> tuple[np.nd
     width = min(WORD_WIDTH, max(2, len(texts) // ROWS_A_NUMBER), min(words.shape) - 1)
     if width < 1:
         raise ValueError(f"Expected several texts with several words, got {words.shape[0]} with {words.shape[1]}.")
-    svd = TruncatedSVD(width, random_state=0).fit(words)
-    other = svd.transform(counter.transform(more)) if len(more) else np.zeros((0, width))
-    return svd.transform(words), other
+    rows = np.random.default_rng(0).permutation(words.shape[0])[:DIRECTION_ROWS]
+    return counter, randomized_svd(words[np.sort(rows)], width, n_iter=PASSES, random_state=0)[2].T
 
 
 def text_features(
@@ -56,10 +78,12 @@ def text_features(
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    from hf_otw.recipe.pretrained import load_pretrained
+
+    tokenizer = load_pretrained(AutoTokenizer, model)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    network = AutoModel.from_pretrained(model).to(device()).eval()
+    network = load_pretrained(AutoModel, model).to(device()).eval()
     found = []
     with torch.inference_mode():
         for start in track(range(0, len(texts), batch_size)):
@@ -77,8 +101,10 @@ def image_features(images: Sequence[Any], model: str, *, batch_size: int = 32, t
     import torch
     from transformers import AutoImageProcessor, AutoModel
 
-    processor = AutoImageProcessor.from_pretrained(model)
-    network = AutoModel.from_pretrained(model).to(device()).eval()
+    from hf_otw.recipe.pretrained import load_pretrained
+
+    processor = load_pretrained(AutoImageProcessor, model)
+    network = load_pretrained(AutoModel, model).to(device()).eval()
     found = []
     with torch.inference_mode():
         for start in track(range(0, len(images), batch_size)):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import typer
 
 from hf_otw._version import __version__
-from hf_otw.cli import audit, compare, doctor, recipes, report, train, weights
+from hf_otw.cli import audit, compare, doctor, predict, recipes, report, train, weights
+from hf_otw.cli.terminal import tell
 
 app = typer.Typer(
     name="hf-otw",
@@ -21,7 +22,7 @@ app = typer.Typer(
 def show_version(wanted: bool) -> None:
     """Print the version and stop."""
     if wanted:
-        typer.echo(f"hf-otw {__version__}")
+        tell(f"hf-otw {__version__}")
         raise typer.Exit
 
 
@@ -33,6 +34,7 @@ def options(
 
 
 app.command(epilog=train.EPILOG, context_settings=train.ANY_ARGUMENT)(train.train)
+app.command(epilog=predict.EPILOG)(predict.predict)
 app.command(epilog=weights.EPILOG)(weights.weights)
 app.command(epilog=audit.EPILOG)(audit.audit)
 app.command(epilog=compare.EPILOG)(compare.compare)

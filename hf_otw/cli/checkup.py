@@ -1,4 +1,4 @@
-"""What `hf-otw doctor` looks at: each check says what it found and, where that is wrong, what to do."""
+"""Checks of `hf-otw doctor`: each says what it found and, where that is wrong, what to do."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def disk(name: str, path: Path, shown: str | None = None) -> Check:
 
 
 def devices() -> Check:
-    """What torch computes on."""
+    """Report the device that torch computes on."""
     import torch
 
     if torch.cuda.is_available():

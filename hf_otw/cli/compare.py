@@ -21,6 +21,7 @@ def compare(
     model: o.Model = None,
     split: o.Split = "train",
     max_rows: o.MaxRows = None,
+    encoding: o.Encoding = None,
     metric: Annotated[str, typer.Option(help="balanced_accuracy, accuracy or macro_f1.")] = "balanced_accuracy",
     repeats: Annotated[int, typer.Option(min=2, help="Random splits, a fifth of the rows tested in each.")] = 10,
     seed: o.Seed = 0,
@@ -31,12 +32,20 @@ def compare(
     Linear classifiers over fixed features stand in for the network: seconds in place of hours, and a hint in place of
     a proof. Test rows carry the labels as given: where those are wrong, all scores are too low.
     """
+    rows = o.load(data, label, text, image, features, model, split, None, max_rows, encoding)
     from hf_otw.audit.compare import compare as run
     from hf_otw.cli.tables import comparison_table, say
 
-    rows = o.load(data, label, text, image, features, model, split, None, max_rows)
     o.remark(rows)
-    found = run(rows.features, rows.labels, metric=metric, repeats=repeats, seed=seed, track=o.track)
+    found = run(
+        rows.features,
+        rows.labels,
+        metric=metric,
+        repeats=repeats,
+        seed=seed,
+        class_names=rows.class_names,
+        track=o.track,
+    )
     say(comparison_table(found))
     say(found.recommendation())
     if json is not None:

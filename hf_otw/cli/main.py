@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hf_otw.cli.processes import leave_processes
 
@@ -23,8 +23,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if argv is None else argv)
     try:
         from hf_otw.cli.app import app
+        from hf_otw.cli.terminal import guarded, tell_uncaught
     except ImportError as error:
-        fail(f'The command line needs {error.name}, which is not installed. Run `pip install "hf_otw[cli]"`.')
+        sys.stderr.write(f'Error: The command line needs {error.name}. Run `pip install "hf_otw[cli]"`.\n')
+        sys.exit(1)
+    sys.excepthook = tell_uncaught
+    with guarded():
+        run(app, given)
+
+
+def run(app: Callable[..., None], given: list[str]) -> None:
+    """Run a command and exit, with what went wrong told."""
+    from hf_otw.cli.terminal import fail
+
     worked = False
     try:
         app(args=given, obj=given)
@@ -32,16 +43,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         worked = not end.code
         raise
     except KeyboardInterrupt:
+        sys.stderr.write("Interrupted. Files written so far stay, checkpoints of a run in its folder among them.\n")
         sys.exit(130)
+    except RecursionError:
+        if os.environ.get(TRACEBACK):
+            raise
+        fail("Expected values of a few levels, got some that are nested too deep. Flatten the file.")
     except EXPECTED as error:
         if os.environ.get(TRACEBACK):
             raise
         fail(str(error) or type(error).__name__)
     finally:
         leave_processes(together=worked)
-
-
-def fail(message: str) -> None:
-    """Say why, and exit with 1."""
-    sys.stderr.write(f"Error: {message}\n")
-    sys.exit(1)

@@ -1,4 +1,4 @@
-"""Progress of a training run, in a terminal; nothing where the output goes to a file."""
+"""Progress of a training run: a bar in a terminal, a line at each log where the output goes to a file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback
+
+from hf_otw.cli.terminal import tell
 
 
 def silence() -> None:
@@ -46,6 +48,8 @@ class RichProgress(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         """Show loss and effective sample size."""
         logs = logs or {}
+        if self.progress is not None and self.progress.disable and "loss" in logs:
+            print_line(state, logs)
         if self.progress is not None and "loss" in logs:
             ess = f"  ess {logs['otw/ess']:,.0f}" if "otw/ess" in logs else ""
             self.progress.update(self.training, note=f"loss {logs['loss']:.3f}{ess}")
@@ -55,3 +59,9 @@ class RichProgress(TrainerCallback):
         if self.progress is not None:
             self.progress.stop()
             self.progress = None
+
+
+def print_line(state: Any, logs: dict[str, float]) -> None:
+    """Say how far training is, where there is no terminal for a bar."""
+    ess = f", effective sample size {logs['otw/ess']:,.0f}" if "otw/ess" in logs else ""
+    tell(f"step {state.global_step:,} of {state.max_steps:,}: loss {logs['loss']:.3f}{ess}", err=True)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hf_otw.cli.terminal import tell
 from hf_otw.recipe.find import find_recipe, folder_recipes, library
 from hf_otw.recipe.schema import FILE
 
@@ -40,7 +41,7 @@ def show(
     from hf_otw.recipe.reading import merged_yaml
 
     found = merged_yaml(find_recipe(config, revision).path)
-    typer.echo(yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=110).rstrip())
+    tell(yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=110).rstrip())
 
 
 @app.command(epilog="Example: `hf-otw recipes pull user/name --output mine.yaml`")
@@ -50,17 +51,26 @@ def pull(
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
     force: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
 ) -> None:
-    """Fetch a recipe from the Hub, to read and change it."""
-    from hf_otw.recipe.hub import pull_recipe
+    """Fetch a recipe from the Hub, to read and change it.
+
+    One that says more than how to learn is refused, as `hf-otw train` refuses it: once it is a file of yours, nothing
+    would hold it any more.
+    """
+    from hf_otw.recipe.hub import check_public, pull_recipe
+    from hf_otw.recipe.limits import read_text
+    from hf_otw.recipe.reading import load_recipe
 
     if output.exists() and not force:
         raise ValueError(
             f"Expected no file at {output}, found one. Choose another --output, or replace it by --force."
         )
-    text = pull_recipe(repo, revision).read_text(encoding="utf-8")
+    fetched = pull_recipe(repo, revision)
+    load_recipe(fetched, stranger=repo)
+    check_public(fetched, repo)
+    text = read_text(fetched)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(text, encoding="utf-8")
-    typer.echo(f"Written: {output}")
+    tell(f"Written: {output}")
 
 
 @app.command(epilog="Example: `hf-otw recipes push runs/digits user/digits --private`")
@@ -74,4 +84,4 @@ def push(
     """Publish a run: model, card, recipe and metrics."""
     from hf_otw.recipe.hub import push_run
 
-    typer.echo(f"Published: {push_run(run, repo, private=private, revision=revision, weights=weights)}")
+    tell(f"Published: {push_run(run, repo, private=private, revision=revision, weights=weights)}")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from hf_otw.cli.terminal import tell
+
 EPILOG = "Example: `hf-otw report runs/digits --baseline runs/digits-plain`"
 
 
@@ -25,8 +27,8 @@ def report(
 
     silence()
     data = report_data(run, baseline, texts=texts, title=title)
-    typer.echo(f"Written: {write_report(output or run / 'report.html', data)}")
+    tell(f"Written: {write_report(output or run / 'report.html', data)}")
     if png is not None:
-        from hf_otw.report.matplotlib_figures import save_figures
+        from hf_otw.report.figures import save_figures
 
-        typer.echo(f"Written: {', '.join(map(str, save_figures(png, data)))}")
+        tell(f"Written: {', '.join(map(str, save_figures(png, data)))}")

@@ -1,4 +1,4 @@
-"""What commands print: tables for a terminal, and the same text where the output goes to a file."""
+"""Tables that commands print: for a terminal, and the same text where the output goes to a file."""
 
 from __future__ import annotations
 
@@ -9,31 +9,38 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hf_otw.recipe.printable import printable
+
 if TYPE_CHECKING:
     from hf_otw.audit.compare import Comparison
     from hf_otw.audit.weigh import Weighed
     from hf_otw.recipe.plan import Plan
 
 
-def say(what: Any, *, plain: bool = False) -> None:
+def say(what: Any) -> None:
     """Print a table, or text as it is. In a pipe nothing is cut off at the width of a terminal."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=200)
-    if plain or isinstance(what, str):
-        console.print(what, markup=False, soft_wrap=True)
+    if isinstance(what, str):
+        console.print(printable(what), markup=False, soft_wrap=True)
     else:
         console.print(what)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> Table:
     """A table whose first `texts` columns are text and whose others are numbers."""
-    made = Table(title=title, title_justify="left", title_style="bold")
+    made = Table(title=cell(title), title_justify="left", title_style="bold")
     for place, name in enumerate(columns):
-        made.add_column(name, justify="left" if place < texts else "right")
+        made.add_column(cell(name), justify="left" if place < texts else "right")
     for row in rows:
-        made.add_row(*(escape(cell) for cell in row))
+        made.add_row(*map(cell, row))
     return made
+
+
+def cell(text: str) -> str:
+    """A text as it is, on one line: no markup, nothing that a terminal obeys."""
+    return escape(printable(text, one_line=True))
 
 
 def metric_table(results: Mapping[str, Any], plain: Mapping[str, Any] | None = None) -> Table:
@@ -49,14 +56,15 @@ def metric_table(results: Mapping[str, Any], plain: Mapping[str, Any] | None = N
 
 
 def weight_table(names: Sequence[str], labels: Any, found: Weighed) -> Table:
-    """What each class holds of the rows and of the weight, the largest first."""
+    """Table of each class's share of the rows and of the weight, the largest first."""
     rows = []
     counts = [int((labels == k).sum()) for k in range(len(names))]
     for k in sorted(range(len(names)), key=lambda k: -counts[k]):
         share, total = counts[k] / len(labels), float(found.class_totals[k])
         factor = f"{total / share:.2f}" if counts[k] else "–"
-        rows.append([names[k], f"{counts[k]:,}", f"{100 * share:.1f} %", f"{100 * total:.1f} %", factor])
-    return table("Weights", ["class", "rows", "share", "share of weight", "mean weight"], rows)
+        believed = f"{100 * float(found.kept[k]):.0f} %"
+        rows.append([names[k], f"{counts[k]:,}", f"{100 * share:.1f} %", believed, f"{100 * total:.1f} %", factor])
+    return table("Weights", ["class", "rows", "share", "believed", "share of weight", "mean weight"], rows)
 
 
 def comparison_table(found: Comparison) -> Table:

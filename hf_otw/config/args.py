@@ -22,6 +22,7 @@ from hf_otw.config.options import (
     WEIGHTINGS,
     Option,
 )
+from hf_otw.config.pickling import PickledWithoutToken
 from hf_otw.config.presets import PRESETS
 from hf_otw.config.settings import Settings, TaskFacts, check_names, resolve
 
@@ -45,7 +46,7 @@ def _described(option: Option) -> str:
 
 @dataclass
 class WeightingArguments:
-    """How examples are weighted. A field left at None takes its value from the task, the weighting or `preset`.
+    """Options of the weighting. A field left at None takes its value from the task, the weighting or `preset`.
 
     Args:
         preset: set of defaults, `default` or `paper` (Guo et al. 2022 as its authors ran it).
@@ -177,7 +178,7 @@ class WeightingArguments:
     )
 
     def given(self) -> dict[str, Any]:
-        """What the user set, by name: fields that differ from their default.
+        """Return what the user set, by name: fields that differ from their default.
 
         Raises:
             ValueError: a `*_kwargs` string that is not a JSON object.
@@ -209,7 +210,7 @@ def _parsed(name: str, text: str) -> dict[str, Any]:
 
 
 @dataclass
-class OTWeightedTrainingArguments(WeightingArguments, TrainingArguments):
+class OTWeightedTrainingArguments(WeightingArguments, TrainingArguments, PickledWithoutToken):
     """`TrainingArguments` plus `WeightingArguments`; no default of `TrainingArguments` is changed.
 
     Raises:

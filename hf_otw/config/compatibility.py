@@ -1,4 +1,4 @@
-"""What cannot be weighted is refused before any training, with a way out."""
+"""Checks of arguments, model and data before any training: refuse what cannot be weighted, with a way out."""
 
 from __future__ import annotations
 

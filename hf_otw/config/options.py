@@ -67,7 +67,7 @@ class Argument:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
         inside = is_number and self.low <= value <= self.high
         inside = inside and not (self.low_open and value == self.low) and not (self.high_open and value == self.high)
-        if not inside or (self.whole and value != int(value)):
+        if not inside or (self.whole and not isinstance(value, int)):
             raise ValueError(f"Expected {self.range_of(where)}, got {value!r}. {self.help}")
 
     def range_of(self, name: str) -> str:
@@ -281,7 +281,7 @@ WEIGHTINGS: MappingProxyType[str, WeightingOption] = _table(
             OBJECTIVE,
             REG,
             STEPS,
-            Argument("lr", "Learning rate; the default suits the objective.", low=0, low_open=True),
+            Argument("lr", "Learning rate; the default suits the objective, 0 keeps the first weights.", low=0),
             Argument(
                 "raw",
                 "Multiply the loss by the logits, starting at effective-number class weights, with plain SGD.",

@@ -58,7 +58,7 @@ _TABLES: Mapping[str, Iterable[str]] = {
 
 
 class TaskFacts(Protocol):
-    """What options need to know of a task; `hf_otw.tasks.Task` is one.
+    """Facts of a task that the options depend on; `hf_otw.tasks.Task` has them.
 
     Attributes:
         name: as in `OTWeightedTrainingArguments.task`.

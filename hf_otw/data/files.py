@@ -1,16 +1,13 @@
-"""Rows of a user's: from a file, a folder or the Hub, with classes numbered."""
+"""Rows of a user's: from a file, a folder or the Hub."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.json
-import pyarrow.parquet
 from datasets import (
     ClassLabel,
     Dataset,
@@ -24,36 +21,24 @@ from datasets import (
     load_from_disk,
 )
 
-LABEL = "label"
-NUMBERED = "__numbered__"  # while a column takes another's place
+from hf_otw.data.frame import Frame, check_columns, frame_of
+from hf_otw.data.reading.files import KINDS, Tell, read_file
+from hf_otw.data.words import LABEL
+from hf_otw.data.words import with_classes as with_classes
+
+logger = logging.getLogger(__name__)
+PATH = "path"
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
 
-def read_csv(path: Path) -> Dataset:
-    """Comma or, in a TSV file, tab; values in quotes may hold line ends."""
-    parse = pa.csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ",", newlines_in_values=True)
-    return Dataset(pa.csv.read_csv(path, parse_options=parse))
-
-
-def read_json(path: Path) -> Dataset:
-    """A list of objects."""
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(found, list):
-        raise ValueError(f"Expected a list of objects in {path}, got {type(found).__name__}. Use .jsonl for lines.")
-    return Dataset.from_list(found)
-
-
-#: Reader by the end of a file's name. Rows are read into memory: the builders of `datasets` would leave a copy of them
-#: in the cache.
-READERS: dict[str, Callable[[Path], Dataset]] = {
-    ".csv": read_csv,
-    ".tsv": read_csv,
-    ".json": read_json,
-    ".jsonl": lambda path: Dataset(pa.json.read_json(path)),
-    ".parquet": lambda path: Dataset(pa.parquet.read_table(path)),
-}
-
-
-def load_rows(place: str, split: str = "train", config: str | None = None) -> Dataset:
+def load_rows(
+    place: str,
+    split: str = "train",
+    config: str | None = None,
+    *,
+    encoding: str | None = None,
+    tell: Tell = logger.info,
+) -> Dataset:
     """Load one split.
 
     Args:
@@ -61,18 +46,35 @@ def load_rows(place: str, split: str = "train", config: str | None = None) -> Da
             images (one folder a class), or a name on the Hub.
         split: of a name on the Hub, or of a folder that has several.
         config: of a name on the Hub.
+        encoding: of a text file; detected by default.
+        tell: is given what was detected in a file.
 
     Raises:
         ValueError: a file of another kind, or a split that is not there.
         FileNotFoundError: no such file, and not a name on the Hub.
     """
     path = Path(place).expanduser()
+    # Rows are read into memory: the builders of `datasets` would leave a copy of them in the cache.
+    return (
+        Dataset(read_file(path, encoding=encoding, tell=tell)) if path.is_file() else elsewhere(place, split, config)
+    )
+
+
+def load_frame(place: str, split: str = "train", *, encoding: str | None = None, tell: Tell = logger.info) -> Frame:
+    """Load one split with all its columns, as `load_rows` does; the cells of a CSV file stay texts."""
+    path = Path(place).expanduser()
     if path.is_file():
-        return load_file(path)
+        return Frame(read_file(path, encoding=encoding, tell=tell, typed=False))
+    return frame_of(elsewhere(place, split))
+
+
+def elsewhere(place: str, split: str, config: str | None = None) -> Dataset:
+    """Load what is no file."""
+    path = Path(place).expanduser()
     if path.is_dir():
         saved = (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file()
         return one_split(load_from_disk(str(path)) if saved else load_images(path), split, place)
-    if path.suffix in READERS or place.count("/") > 1 or place.startswith((".", "/", "~")):
+    if path.suffix in KINDS or place.count("/") > 1 or place.startswith((".", "/", "~")):
         raise FileNotFoundError(f"Expected a file or folder at {place}, found none. Check the path.")
     try:
         found = load_dataset(place, config)
@@ -84,27 +86,20 @@ def load_rows(place: str, split: str = "train", config: str | None = None) -> Da
     return one_split(found, split, place)
 
 
-def load_file(path: Path) -> Dataset:
-    """Load the rows of one file, into memory."""
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise ValueError(f"Expected a file that ends with {', '.join(READERS)}, got {path}. Convert it to one.")
-    try:
-        return reader(path)
-    except (pa.ArrowInvalid, json.JSONDecodeError) as error:
-        raise ValueError(f"Expected rows in {path}, got what does not parse: {error}. Repair the file.") from error
-
-
 def load_images(folder: Path) -> Dataset:
-    """Load `<folder>/<class>/<picture>`."""
+    """Load `<folder>/<class>/<picture>`: the columns `path`, within the folder, `image` and `label`."""
     classes = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    kinds = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"}
-    found = [(str(p), k) for k, name in enumerate(classes) for p in sorted((folder / name).iterdir())]
-    found = [(path, k) for path, k in found if Path(path).suffix.lower() in kinds]
+    found = [(p, k) for k, name in enumerate(classes) for p in sorted((folder / name).iterdir())]
+    found = [(path, k) for path, k in found if path.suffix.lower() in PICTURES]
     if not found:
         raise ValueError(f"Expected a folder of each class with pictures in {folder}, found none. Check the path.")
-    features = Features({"image": Image(), LABEL: ClassLabel(names=classes)})
-    return Dataset.from_dict({"image": [path for path, _ in found], LABEL: [k for _, k in found]}, features)
+    features = Features({PATH: Value("string"), "image": Image(), LABEL: ClassLabel(names=classes)})
+    columns = {
+        PATH: [str(path.relative_to(folder)) for path, _ in found],
+        "image": [str(path) for path, _ in found],
+        LABEL: [k for _, k in found],
+    }
+    return Dataset.from_dict(columns, features)
 
 
 def one_split(found: Dataset | DatasetDict, split: str, place: str) -> Dataset:
@@ -122,56 +117,10 @@ def renamed(rows: Dataset, columns: Mapping[str, str]) -> Dataset:
     Raises:
         ValueError: a column that is not there.
     """
-    missing = [name for name in columns if name not in rows.column_names]
-    if missing:
-        raise ValueError(f"Expected the columns {', '.join(missing)}, got {rows.column_names}. Name existing ones.")
+    check_columns(columns, rows.column_names)
     taken = [ours for theirs, ours in columns.items() if ours != theirs and ours in rows.column_names]
     rows = rows.remove_columns([name for name in taken if name not in columns])
     return rows.rename_columns({theirs: ours for theirs, ours in columns.items() if theirs != ours})
-
-
-def with_classes(splits: Mapping[str, Dataset], column: str = LABEL, *, called: str | None = None) -> DatasetDict:
-    """Make a column of words or numbers the classes: numbered by their names, the same in all splits.
-
-    Args:
-        splits: name -> rows.
-        column: of the classes.
-        called: what the user calls that column, where it was renamed.
-
-    Raises:
-        ValueError: no such column, values missing, fractions, or a class that only later splits have.
-    """
-    first = next(iter(splits.values()))
-    for name, rows in splits.items():
-        if column not in rows.column_names:
-            raise ValueError(
-                f"Expected a column {column!r} in {name}, got {rows.column_names}. Name the labels' column."
-            )
-    if isinstance(first.features[column], ClassLabel):
-        return DatasetDict(splits)
-    values = {name: rows.with_format(None)[column][:] for name, rows in splits.items()}
-    for name, found in values.items():
-        if any(value is None or isinstance(value, (float, list, dict)) for value in found):
-            wrong = next(value for value in found if value is None or isinstance(value, (float, list, dict)))
-            raise ValueError(
-                f"Expected one class a row, a word or a whole number, in the column {called or column!r} of {name}, "
-                f"got {wrong!r}. Fill in or drop such rows."
-            )
-    classes = sorted(set(next(iter(values.values()))), key=lambda value: (isinstance(value, str), value))
-    number = {value: k for k, value in enumerate(classes)}
-    feature = ClassLabel(names=[str(value) for value in classes])
-    made = {}
-    for name, rows in splits.items():
-        unknown = sorted({str(value) for value in values[name] if value not in number})
-        if unknown:
-            raise ValueError(
-                f"Expected the classes {feature.names[:20]} in {name}, got {unknown[:5]} as well. Drop them."
-            )
-        order = rows.column_names
-        codes = [number[value] for value in values[name]]
-        coded = rows.add_column(NUMBERED, codes, feature=feature).remove_columns(column)
-        made[name] = coded.rename_column(NUMBERED, column).select_columns(order)
-    return DatasetDict(made)
 
 
 def feature_array(rows: Dataset, column: str) -> np.ndarray:
@@ -180,16 +129,30 @@ def feature_array(rows: Dataset, column: str) -> np.ndarray:
     Raises:
         ValueError: no such column, lists of several lengths, or values that are not finite.
     """
-    if column not in rows.column_names:
-        raise ValueError(f"Expected a column {column!r} of lists of numbers, got {rows.column_names}. Name yours.")
+    check_columns([column], rows.column_names)
     feature = rows.features[column]
     if not isinstance(feature, (List, Sequence)) or not isinstance(feature.feature, Value):
         raise ValueError(f"Expected lists of numbers in the column {column!r}, got {feature}. Convert them.")
-    values = rows.with_format(None)[column][:]
-    widths = {len(value) for value in values}
-    if len(widths) != 1:
-        raise ValueError(f"Expected lists of one length in the column {column!r}, got {sorted(widths)[:5]}. Pad them.")
-    array = np.asarray(values, dtype=np.float64)
+    return list_array(rows.select_columns([column]).with_format("arrow")[:].column(column), column)
+
+
+def list_array(column: pa.ChunkedArray, called: str) -> np.ndarray:
+    """Lists of numbers, all of one length, as an array `(N, D)`, float64.
+
+    Raises:
+        ValueError: lists of several lengths, missing ones, or values that are not finite.
+    """
+    lists = column.combine_chunks()
+    lists = pa.concat_arrays(lists.chunks) if isinstance(lists, pa.ChunkedArray) else lists
+    widths = sorted(
+        set(pa.compute.list_value_length(lists).to_pylist()), key=lambda width: -1 if width is None else width
+    )
+    if len(widths) != 1 or not widths[0]:
+        raise ValueError(f"Expected lists of one length in the column {called!r}, got {widths[:5]}. Pad them.")
+    values = pa.compute.list_flatten(lists)
+    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+        raise ValueError(f"Expected lists of numbers in the column {called!r}, got {lists.type}. Convert them.")
+    array = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).reshape(len(lists), widths[0])
     if not np.isfinite(array).all():
-        raise ValueError(f"Expected finite numbers in the column {column!r}, but some are not. Drop those rows.")
+        raise ValueError(f"Expected finite numbers in the column {called!r}, but some are not. Drop those rows.")
     return array

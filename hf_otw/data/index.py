@@ -162,7 +162,7 @@ class IndexCollator:
         numbers = [_row_of(item) for item in items]
         try:
             batch = self.collate([{**item, EXAMPLE_INDEX: row} for item, row in zip(bare, numbers, strict=True)])
-        except (TypeError, ValueError, KeyError, RuntimeError, AttributeError):
+        except (TypeError, ValueError, LookupError, RuntimeError, AttributeError, AssertionError):
             return False
         if not isinstance(batch, Mapping) or EXAMPLE_INDEX not in batch:
             return False

@@ -225,8 +225,8 @@ class _Rows:
         trained = self.weighed.classes[units]
         number, kept = present(trained, self.num_classes)
         if meta is not None:
-            known = meta.classes.min() >= 0 and meta.classes.max() < self.num_classes
-            if not known or (number[meta.classes] < 0).any():  # out of range, or of a class that is not trained on
+            check_range(meta.classes, self.num_classes, names)
+            if (number[meta.classes] < 0).any():  # of a class that is not trained on
                 check_classes(trained, meta.classes, self.num_classes, names)
             meta = meta._replace(classes=number[meta.classes])
             check_classes(number[trained], meta.classes, len(kept), [names[k] for k in kept])
@@ -240,6 +240,16 @@ class _Rows:
         mask = torch.zeros(len(self.labels.classes), dtype=torch.bool)
         mask[_units(self.labels.counts, trained, self.num_rows)] = True
         return HeadClasses(self.labels.classes, mask, self.num_classes)
+
+
+def check_range(meta_classes: Tensor, num_classes: int, names: list[str]) -> None:
+    """Raise a ValueError for meta labels outside of the model's classes."""
+    low, high = int(meta_classes.min()), int(meta_classes.max())
+    if low < 0 or high >= num_classes:
+        raise ValueError(
+            f"Expected labels 0..{num_classes - 1} in the meta set, got {low}..{high}. Encode its classes as those of "
+            f"the training set: {', '.join(names[:10])}."
+        )
 
 
 def _units(counts: Tensor | None, rows: np.ndarray, num_rows: int) -> Tensor:

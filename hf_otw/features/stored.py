@@ -15,7 +15,7 @@ from hf_otw.types import Shard
 
 @dataclass(frozen=True)
 class StoredFeatures:
-    """Rows `(n, D)` that look like a float tensor to who reads slices of them: `Measure.features` may be one.
+    """Rows `(n, D)` that can be sliced like a float tensor: `Measure.features` may be one.
 
     What is read is of the precision to compute in, and standardised if told to; nothing of size `n * D` is made.
 

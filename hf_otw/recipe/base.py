@@ -1,4 +1,4 @@
-"""What a pipeline takes and gives."""
+"""Inputs and outputs of a pipeline."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Splits:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a model must know of the data.
+    """Facts of the data that a model is built from.
 
     Attributes:
         num_labels: outputs of the head.

@@ -1,24 +1,22 @@
-"""What recipes may ask for without any code of their own: the user's rows, and pretrained models."""
+"""Built-in catalogue of recipes: the user's rows, and pretrained models."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hf_otw.recipe import features, image, text
+from hf_otw.recipe import features, image, text, words
 from hf_otw.recipe.catalogue import Catalogue, ModelEntry
 from hf_otw.recipe.digits import digits
-
-if TYPE_CHECKING:
-    pass
 
 MODELS: dict[str, ModelEntry] = {
     "features": ModelEntry("features", features.perceptron),
     "image": ModelEntry("pretrained_image", image.classifier, image.image_processor),
     "text": ModelEntry("text", text.classifier, text.tokenizer),
     "text_lora": ModelEntry("text", text.lora_classifier, text.tokenizer),
+    "words": ModelEntry("words", features.perceptron, words.word_features),
 }
 
 
@@ -28,42 +26,53 @@ def built_in() -> Catalogue:
         "features": features.prepare_features,
         "pretrained_image": image.prepare_images,
         "text": text.prepare_text,
+        "words": words.prepare_words,
     }
     return Catalogue({"digits": digits}, MODELS, pipelines)
 
 
-#: Module of a folder of recipes that says what they may ask for beyond `hf_otw.recipe.built_in`.
-MODULE = "catalogue"
+#: Folder of recipes of a checkout, below the folder that a command is started in, and its module that says what they
+#: may ask for beyond `hf_otw.recipe.built_in`.
+FOLDER, MODULE = "recipes", "catalogue"
 
 
 def catalogue_for(recipe: str | Path | None = None, module: str | None = None) -> Catalogue:
-    """What comes with the package, and what comes with a recipe.
+    """Return the built-in catalogue, with that of the current checkout.
 
-    A folder of recipes (`<folder>/<dataset>/<model>/<variant>.yaml`) may hold a module `catalogue.py` with a function
-    `catalogue()`. It is imported where the recipe is a local file: code that lies beside what the user runs. A recipe
-    from the Hub never brings code.
+    The folder `recipes` of the current checkout (`recipes/<dataset>/<model>/<variant>.yaml`) may hold a module
+    `catalogue.py` or a package `catalogue/` with a function `catalogue()`. It is imported for the recipes of that
+    folder, and nothing else is without being named: a YAML file that was downloaded, with a module somewhere above it,
+    brings no code.
 
     Args:
         recipe: path of a local recipe.
         module: name of such a module, in place of the folder's.
 
     Raises:
-        ImportError: no such module.
+        ImportError: no such module, or another one of that name that was imported before.
     """
     if module is not None:
-        found = import_named(module)
-    else:
-        folder = None if recipe is None else folder_of(Path(recipe))
-        if folder is None:
-            return built_in()
-        found = import_from(folder.parent, f"{folder.name}.{MODULE}")
+        return built_in() | import_named(module).catalogue()
+    if recipe is None or not is_in_checkout(Path(recipe)):
+        return built_in()
+    found = import_from(Path.cwd(), f"{FOLDER}.{MODULE}")
+    own = catalogue_file()
+    got = Path(found.__file__).resolve()
+    if got != own:
+        raise ImportError(f"Expected the module {found.__name__} from {own}, got that of {got}. Name it: --catalogue.")
     return built_in() | found.catalogue()
 
 
-def folder_of(recipe: Path) -> Path | None:
-    """The folder of recipes that a recipe lies in, where it is one with a catalogue."""
+def catalogue_file() -> Path | None:
+    """The catalogue of the folder `recipes` of the current folder: a module or a package."""
+    places = (Path(FOLDER, f"{MODULE}.py"), Path(FOLDER, MODULE, "__init__.py"))
+    return next((place.resolve() for place in places if place.is_file()), None)
+
+
+def is_in_checkout(recipe: Path) -> bool:
+    """Whether a recipe lies in the folder `recipes` of the current folder, and that folder has a catalogue."""
     parents = recipe.resolve().parents
-    return parents[2] if len(parents) > 2 and (parents[2] / f"{MODULE}.py").is_file() else None
+    return len(parents) > 2 and parents[2] == Path(FOLDER).resolve() and catalogue_file() is not None
 
 
 def import_named(module: str) -> Any:

@@ -1,4 +1,4 @@
-"""What a recipe may ask for by name: data, models, and the pipelines that bring them together."""
+"""Names that a recipe may use: data, models, and the pipelines that bring them together."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def no_processor() -> None:
 
 
 class ModelEntry(NamedTuple):
-    """How to make a model.
+    """Entry of a model in the catalogue.
 
     Attributes:
         pipeline: key of the catalogue's pipelines.

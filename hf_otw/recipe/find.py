@@ -1,14 +1,16 @@
-"""Which recipe a word on the command line means: a file, a name, or a repo of the Hub."""
+"""Find the recipe that a word on the command line means: a file, a name, or a repo of the Hub."""
 
 from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from hf_otw.recipe.schema import FILE
 
 LIBRARY = Path(__file__).parent / "library"
+#: Module or package of a folder of recipes that says what they may ask for beyond `hf_otw.recipe.built_in`.
+CATALOGUE = "catalogue"
 
 
 class Found(NamedTuple):
@@ -17,12 +19,22 @@ class Found(NamedTuple):
     Attributes:
         path: of the YAML file.
         name: for folders and tables.
-        is_local: whether it is the user's own file, which may have a catalogue beside it.
+        origin: `package`; `local`, the user's own file; or `hub`, a stranger's.
     """
 
     path: Path
     name: str
-    is_local: bool
+    origin: Literal["package", "local", "hub"]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is the user's own file, which may ask for a catalogue of the checkout."""
+        return self.origin == "local"
+
+    @property
+    def stranger(self) -> str | None:
+        """The repo of the Hub that it comes from, as `load_recipe` takes it."""
+        return self.name if self.origin == "hub" else None
 
 
 def library() -> dict[str, Path]:
@@ -65,22 +77,36 @@ def find_recipe(config: str, revision: str | None = None, folder: Path = Path("r
     if revision is not None:
         raise ValueError(f"Expected --revision with a repo of the Hub, got {config!r}, which is here. Leave it out.")
     if inside.is_file():
-        return Found(inside, name_of(inside), True)
-    return Found(library()[config], config, False) if config in library() else Found(named[config], config, True)
+        return Found(inside, name_of(inside), "local")
+    if config in library():
+        return Found(library()[config], config, "package")
+    return Found(named[config], config, "local")
 
 
 def name_of(path: Path) -> str:
-    """What a recipe at a path is called: `dataset/model/variant` in a folder of recipes, else its own name."""
+    """Return the name of a recipe at a path: `dataset/model/variant` in a folder of recipes, else its own name."""
     path = path.resolve()
     if path.name == FILE:
         parent = path.parent
         return parent.parent.name if parent.name == "model" else parent.name
-    in_folder = len(path.parents) > 2 and (path.parents[2] / "catalogue.py").is_file()
-    return "/".join(path.with_suffix("").parts[-3:]) if in_folder else path.stem
+    return path.stem if folder_of(path) is None else "/".join(path.with_suffix("").parts[-3:])
+
+
+def folder_of(recipe: Path) -> Path | None:
+    """Return the folder of recipes that a recipe lies in, `<folder>/<dataset>/<model>/<variant>.yaml`.
+
+    Returns:
+        `Path` or `None`: None where that folder has no catalogue, a module `catalogue.py` or a package `catalogue/`.
+    """
+    parents = recipe.resolve().parents
+    if len(parents) < 3:
+        return None
+    places = (parents[2] / f"{CATALOGUE}.py", parents[2] / CATALOGUE / "__init__.py")
+    return parents[2] if any(place.is_file() for place in places) else None
 
 
 def from_hub(repo: str, revision: str | None) -> Found:
     """Download the recipe of a repo, or take it from the cache."""
     from hf_otw.recipe.hub import pull_recipe
 
-    return Found(pull_recipe(repo, revision=revision), repo, False)
+    return Found(pull_recipe(repo, revision=revision), repo, "hub")

@@ -12,6 +12,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from hf_otw.recipe.base import Facts, Prepared, Splits
 from hf_otw.recipe.metrics import single_label
+from hf_otw.recipe.pretrained import load_pretrained
 from hf_otw.recipe.splits import LABEL, class_names
 from hf_otw.recipe.text import class_config
 
@@ -59,11 +60,15 @@ def collator(processor: Any) -> Callable[[list[Any]], dict[str, torch.Tensor]]:
 
 def image_processor(*, checkpoint: str, revision: str = "main") -> Any:
     """The image processor of a checkpoint."""
-    return AutoImageProcessor.from_pretrained(checkpoint, revision=revision)
+    return load_pretrained(AutoImageProcessor, checkpoint, revision=revision)
 
 
 def classifier(facts: Facts, processor: Any, *, checkpoint: str, revision: str = "main") -> nn.Module:
     """One class a picture; a head of another size is made new."""
-    return AutoModelForImageClassification.from_pretrained(
-        checkpoint, revision=revision, ignore_mismatched_sizes=True, **class_config(facts)
+    return load_pretrained(
+        AutoModelForImageClassification,
+        checkpoint,
+        revision=revision,
+        ignore_mismatched_sizes=True,
+        **class_config(facts),
     )

@@ -1,4 +1,4 @@
-"""What a run would do, told before it does it: classes, meta set, steps, memory."""
+"""Plan of a run before it starts: classes, meta set, steps, memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datasets import ClassLabel
 
 from hf_otw.features.head import find_heads
 from hf_otw.recipe.splits import LABEL, class_labels, class_names
-from hf_otw.session import build_schedule
+from hf_otw.training.session import build_schedule
 
 if TYPE_CHECKING:
     from torch import nn

@@ -1,7 +1,8 @@
-"""What a run leaves in its folder: metrics, weights, the model with its card, and the recipe that repeats it."""
+"""Write the files of a run: metrics, weights, the model with its card, and the recipe that repeats it."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from hf_otw._version import __version__
 from hf_otw.recipe.hub import METRICS, MODEL, WEIGHTS
 from hf_otw.recipe.schema import FILE, Recipe, without_secrets
 from hf_otw.recipe.splits import LABEL, class_labels, class_names
+from hf_otw.recipe.stranger import allowed_arguments
 from hf_otw.report.card_facts import card_fields
 from hf_otw.report.formatting import METRICS as KNOWN
 from hf_otw.report.model_card import CardData, build_model_card
@@ -29,6 +31,13 @@ def recipe_text(recipe: Recipe) -> str:
     """A recipe as YAML that reads back as the same recipe, secrets left out."""
     body = yaml.safe_dump(without_secrets(recipe.as_dict()), sort_keys=False, allow_unicode=True, width=110)
     return f"# hf_otw {__version__}. Run again with: hf-otw train {FILE}\n{body}"
+
+
+def portable(recipe: Recipe) -> Recipe:
+    """The recipe as others may run it: without arguments that are about this machine, which theirs would refuse."""
+    allowed = allowed_arguments()
+    kept = {name: value for name, value in recipe.arguments.items() if name in allowed}
+    return dataclasses.replace(recipe, arguments=kept)
 
 
 def write_json(results: dict[str, Any], path: Path) -> None:
@@ -81,9 +90,9 @@ def save_run(
         write_weights(job.output / WEIGHTS, **table)
     if hasattr(job.processor, "save_pretrained"):
         job.processor.save_pretrained(model)
-    text = recipe_text(job.recipe)
-    for folder in (job.output, model):
-        (folder / FILE).write_text(text, encoding="utf-8")
+    text = recipe_text(portable(job.recipe))
+    (job.output / FILE).write_text(recipe_text(job.recipe), encoding="utf-8")
+    (model / FILE).write_text(text, encoding="utf-8")
     if trainer.is_weighted:
         trainer.create_model_card(**card(job, results, trainer.training_data.class_names, repo, plain, text))
     elif isinstance(job.rows.train.features.get(LABEL), ClassLabel):
@@ -100,7 +109,7 @@ def card(
     plain: dict[str, Any] | None,
     text: str,
 ) -> dict[str, Any]:
-    """What the model card says beyond what the trainer knows, as `create_model_card` takes it."""
+    """Return the parts of the model card that the trainer does not know, as `create_model_card` takes them."""
     source = job.recipe.source
     name = source.hub if job.source == "hub" else source.packaged or Path(source.files.get("train", "data")).stem
     return {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
+import math
 import re
 import types
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,25 +18,36 @@ from typing import Any, Literal, TypeGuard, Union, get_args, get_origin, get_typ
 
 import yaml
 
+from hf_otw.recipe.limits import check_yaml, read_text
 from hf_otw.recipe.schema import Recipe
+from hf_otw.recipe.stranger import check_stranger, leaves
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: str | Path, overrides: Sequence[str] = (), *, stranger: str | None = None) -> Recipe:
     """Read a recipe.
 
     Args:
         path: of the YAML file.
         overrides: `key.key=value`, the value in YAML.
+        stranger: the repo of the Hub that it comes from; what the file says is then held to
+            `hf_otw.recipe.stranger`, and what the overrides say is not.
 
     Raises:
-        ValueError: an unknown key (with the closest known one), a value of the wrong type, a bad `extends`.
+        ValueError: an unknown key (with the closest known one), a value of the wrong type or out of its range, a bad
+            `extends`, or what a recipe of a stranger may not say.
     """
-    merged = merged_yaml(Path(path))
+    where = stranger or str(path)
+    merged = merged_yaml(Path(path)) if stranger is None else read_yaml(Path(path))
+    if stranger is not None:
+        check_stranger(merged, where, overrides)
     for override in overrides:
         merged = merge(merged, parse_override(override))
-    recipe = build(Recipe, merged, str(path))
-    check_arguments(recipe.arguments, str(path))
-    check_source(recipe, str(path))
+    recipe = build(Recipe, merged, where)
+    check_arguments(recipe.arguments, where)
+    check_source(recipe, where)
+    check_numbers(recipe, where)
+    if recipe.license is not None and not LICENSE.fullmatch(recipe.license):
+        raise ValueError(f"Expected an id of a licence in {where}, such as apache-2.0, got {recipe.license!r}.")
     return recipe
 
 
@@ -76,7 +88,7 @@ class Loader(yaml.SafeLoader):
 
 
 Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )
 
 
@@ -84,19 +96,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read the mapping of one file."""
     if not path.is_file():
         raise ValueError(f"Expected a recipe at {path}, found no file. The recipes are recipes/*/*/*.yaml.")
-    found = parse(path.read_text(encoding="utf-8"), str(path))
+    found = parse(read_text(path), str(path))
     if not isinstance(found, dict):
         raise ValueError(f"Expected a mapping in {path}, got {type(found).__name__}. Begin with `shows: ...`.")
     return found
 
 
 def parse(text: str, where: str) -> Any:
-    """What a text in YAML holds.
+    """Parse a text in YAML.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is none, or it is too large or too deep.
     """
     try:
+        check_yaml(text, where, Loader)
         return yaml.load(text, Loader)
     except yaml.YAMLError as error:
         told = " ".join(str(error).replace('in "<unicode string>", ', "").split())
@@ -133,8 +146,17 @@ def parse_override(text: str) -> dict[str, Any]:
     return found
 
 
-#: Arguments that the runner sets, and what to write instead.
-RESERVED = {"seed": "`seed:` at the top level", "output_dir": "`--output-dir` on the command line"}
+#: Arguments that the runner sets or has no use for, and what to write instead.
+RESERVED = {
+    "seed": "Use `seed:` at the top level.",
+    "output_dir": "Use `--output-dir` on the command line.",
+    "resume_from_checkpoint": "Use `--resume-from-checkpoint FOLDER` on the command line.",
+    **dict.fromkeys(("do_train", "do_eval", "do_predict"), "Leave it out: a run trains, then tests."),
+}
+#: A licence as the Hub writes it; it stands in the head of the model card.
+LICENSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
+#: Arguments that would publish beside the command line's back.
+PUBLISHING = ("hub_", "push_")
 
 
 def build(kind: type, values: Any, where: str) -> Any:
@@ -186,8 +208,51 @@ def check_arguments(arguments: Mapping[str, Any], where: str) -> None:
     check_keys(arguments, names, f"{where}: arguments")
     for name, value in arguments.items():
         if name in RESERVED:
-            raise ValueError(f"Expected no {name!r} under arguments in {where}, got {value!r}. Use {RESERVED[name]}.")
+            raise ValueError(f"Expected no {name!r} under arguments in {where}, got {value!r}. {RESERVED[name]}")
+        if name.startswith(PUBLISHING):  # without the value, which may be a token
+            raise ValueError(
+                f"Expected no {name!r} under arguments in {where}: a run is published by `--push USER/NAME` alone, "
+                "with the token of `hf auth login` or HF_TOKEN. Leave it out."
+            )
         check_type(value, hints[name], f"{where}: arguments.{name}")
+
+
+#: Smallest values of numbers that nothing else checks before the data are loaded.
+AT_LEAST = {
+    "data.imbalance_factor": 1,
+    "data.label_noise": 0,
+    "data.max_train_per_class": 1,
+    "data.max_train": 1,
+    "data.max_test": 1,
+    "seed": 0,
+    "arguments.per_device_train_batch_size": 1,
+    "arguments.per_device_eval_batch_size": 1,
+    "arguments.gradient_accumulation_steps": 1,
+    "arguments.eval_accumulation_steps": 1,
+    "arguments.meta_batch_size": 1,
+    "arguments.num_train_epochs": 0,
+    "arguments.dataloader_num_workers": 0,
+    "model.options.hidden": 1,
+    "model.options.max_tokens": 1,
+    "model.options.rank": 1,
+}
+
+
+def check_numbers(recipe: Recipe, where: str) -> None:
+    """Numbers are finite and not below `AT_LEAST`.
+
+    A negative cap would cut rows off the end, and a batch of 0 rows ends in an error far from here.
+
+    Raises:
+        ValueError: one that is not.
+    """
+    for place, value in leaves(recipe.as_dict()):
+        numbers = value if isinstance(value, list) else [value]
+        if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+            raise ValueError(f"Expected a finite number at {where}: {place}, got {value}. Change it.")
+        low = AT_LEAST.get(place)
+        if low is not None and isinstance(value, (int, float)) and value < low:
+            raise ValueError(f"Expected {low} or more at {where}: {place}, got {value}. Change it, or leave it out.")
 
 
 def check_type(value: Any, hint: Any, where: str) -> Any:

@@ -1,4 +1,4 @@
-"""Train and test what a recipe says: the part that `hf-otw train` and `python -m recipes.run` share."""
+"""Train and test what a recipe says."""
 
 from __future__ import annotations
 
@@ -128,22 +128,28 @@ def build_trainer(job: Job, seed: int) -> OTWeightedTrainer:
     return trainer
 
 
-def train(job: Job, seed: int) -> tuple[OTWeightedTrainer, Run]:
-    """Train and test with one seed."""
+def train(job: Job, seed: int, resume: Path | None = None) -> tuple[OTWeightedTrainer, Run]:
+    """Train and test with one seed, from the start or from a checkpoint."""
     trainer = build_trainer(job, seed)
     started = time.perf_counter()
-    trainer.train()
+    trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     seconds = time.perf_counter() - started
     found = trainer.evaluate()
     metrics = {key.removeprefix("eval_"): float(value) for key, value in found.items() if is_metric(key)}
     return trainer, Run(seed, metrics, seconds, trainer.state.global_step, trainer.is_world_process_zero())
 
 
-def train_all(job: Job, seeds: int = 1) -> tuple[OTWeightedTrainer, list[Run]]:
-    """Train and test with the recipe's seed and those after it; the trainer of the last one."""
+def train_all(job: Job, seeds: int = 1, resume: Path | None = None) -> tuple[OTWeightedTrainer, list[Run]]:
+    """Train and test with the recipe's seed and those after it; the trainer of the last one.
+
+    Args:
+        job: what to run.
+        seeds: number of runs.
+        resume: checkpoint that a single run goes on from.
+    """
     runs = []
     for seed in range(job.recipe.seed, job.recipe.seed + seeds):
-        trainer, run = train(job, seed)
+        trainer, run = train(job, seed, resume)
         runs.append(run)
     return trainer, runs
 
@@ -154,7 +160,7 @@ def is_metric(key: str) -> bool:
 
 
 def collect(job: Job, name: str, runs: list[Run]) -> dict[str, Any]:
-    """What the runs gave, and what is needed to repeat them."""
+    """Collect the results of the runs, and what is needed to repeat them."""
     recipe, prepared = job.recipe, job.prepared
     per_seed: list[dict[str, Any]] = [
         {
@@ -195,7 +201,7 @@ def mean_of(found: list[dict[str, float]]) -> dict[str, float]:
 
 
 def hardware() -> dict[str, Any]:
-    """What the run ran on."""
+    """Describe the hardware of the run."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     return {
         "machine": platform.machine(),

@@ -1,4 +1,4 @@
-"""What a recipe holds. A field without a default must be written; nothing else may be."""
+"""Schema of a recipe. A field without a default must be written; nothing else may be."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is done to the training rows, with a fixed seed; `max_test` is the only one that touches the test rows.
+    """Changes to the training rows, with a fixed seed; `max_test` is the only one that touches the test rows.
 
     Attributes:
         imbalance_factor: largest over smallest class of an exponential profile, classes in label order.
@@ -92,7 +92,7 @@ class Recipe:
 FILE = "recipe.yaml"
 
 
-#: Keys whose values are nobody else's business, at any depth.
+#: Keys whose values must not be published or logged, at any depth.
 SECRET = re.compile(r"(^|_)(token|password|passwd|secret|api_?key|credentials?)$", re.IGNORECASE)
 
 

@@ -17,6 +17,7 @@ from transformers import (
 
 from hf_otw.recipe.base import Facts, Prepared, Splits
 from hf_otw.recipe.metrics import single_label
+from hf_otw.recipe.pretrained import load_pretrained
 from hf_otw.recipe.splits import LABEL, class_names
 
 
@@ -49,14 +50,14 @@ def inputs(tokenizer: Any) -> list[str]:
 
 
 def class_config(facts: Facts) -> dict[str, Any]:
-    """What the configurations of transformers want to know of classes."""
+    """Return the fields on classes of a transformers configuration."""
     names = dict(enumerate(facts.class_names))
     return {"num_labels": facts.num_labels, "id2label": names, "label2id": {name: k for k, name in names.items()}}
 
 
 def tokenizer(*, checkpoint: str, max_tokens: int = 128, revision: str = "main") -> PreTrainedTokenizerBase:
     """The tokenizer of a checkpoint, with a padding token; texts are cut after `max_tokens`."""
-    made = AutoTokenizer.from_pretrained(checkpoint, revision=revision)
+    made = load_pretrained(AutoTokenizer, checkpoint, revision=revision)
     made.model_max_length = max_tokens
     if made.pad_token is None:
         made.padding_side, made.pad_token = "right", made.eos_token
@@ -65,7 +66,8 @@ def tokenizer(*, checkpoint: str, max_tokens: int = 128, revision: str = "main")
 
 def classifier(facts: Facts, processor: Any, *, checkpoint: str, revision: str = "main") -> nn.Module:
     """One class a text; a head of another size is made new."""
-    return AutoModelForSequenceClassification.from_pretrained(
+    return load_pretrained(
+        AutoModelForSequenceClassification,
         checkpoint,
         revision=revision,
         pad_token_id=processor.pad_token_id,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import Trainer, TrainerCallback
 
-from hf_otw.report import matplotlib_figures as drawings
+from hf_otw.report import figures
 from hf_otw.report.trackers import sender_of
 
 if TYPE_CHECKING:
@@ -47,10 +47,8 @@ class FigureCallback(TrainerCallback):
             return
         labels = data.labels[data.train_units].cpu().numpy()
         counts = data.class_counts
-        self._show(
-            "class_totals", drawings.class_totals(data.class_names, counts, result.class_totals.tolist()), state
-        )
-        self._show("weights", drawings.weights(data.class_names, counts, values, labels), state)
+        self._show("class_totals", figures.class_totals(data.class_names, counts, result.class_totals.tolist()), state)
+        self._show("weights", figures.weights(data.class_names, counts, values, labels), state)
 
     def _show(self, name: str, figure: Figure, state: Any) -> None:
         for callback in self.trainer.callback_handler.callbacks:
@@ -59,7 +57,7 @@ class FigureCallback(TrainerCallback):
                 send(callback, f"{PREFIX}/{name}", figure, state.global_step)
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            figure.savefig(self.folder / f"{state.global_step:06}_{name}.png", dpi=drawings.DPI)
+            figure.savefig(self.folder / f"{state.global_step:06}_{name}.png", dpi=figures.DPI)
 
 
 def takes_figures(trainer: Trainer) -> bool:

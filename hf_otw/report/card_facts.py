@@ -1,4 +1,4 @@
-"""What a trainer knows of its run, gathered for the model card."""
+"""Gather the facts of a run for the model card."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def settings(args: TrainingArguments, weighting: Settings) -> dict[str, str]:
 
 
 def pipeline_tag(model: nn.Module, task: str) -> str | None:
-    """What the Hub calls a model of this task and input; None where it has no pipeline, as for a plain module."""
+    """Return the Hub's pipeline tag for this task and input; None where it has no pipeline."""
     modality = _MODALITIES.get(getattr(model, "main_input_name", ""))
     if modality == "text" and task in _TEXT_PIPELINES:
         return _TEXT_PIPELINES[task]

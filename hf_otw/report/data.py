@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ReportData:
-    """What the report shows of a run over `n` training examples in `K` classes.
+    """Content of the report on a run over `n` training examples in `K` classes.
 
     Args:
         title (`str`): heading of the page.

@@ -1,4 +1,4 @@
-"""How results are put into words and table rows, and the citation: shared by the report and the model card."""
+"""Format results as words and table rows, and the citation, for the report and the model card."""
 
 from __future__ import annotations
 

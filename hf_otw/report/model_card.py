@@ -37,7 +37,7 @@ _CITATION = f"[Guo et al., NeurIPS 2022]({PAPER_URL})"
 
 @dataclass(frozen=True)
 class CardData:
-    """What a model card says. Only the name of the model and its classes are needed; every other part may be missing.
+    """Content of a model card. Only the name of the model and its classes are needed; every other part may be missing.
 
     Args:
         model_name (`str`): name of the model, for the heading and the model index.

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from hf_otw.report import plotly_figures as figures
 from hf_otw.report.data import ReportData
+from hf_otw.report.figures import report_figures
 from hf_otw.report.formatting import (
     BIBTEX,
     METRICS,
@@ -24,9 +23,8 @@ from hf_otw.report.formatting import (
     summarise,
     times,
 )
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+from hf_otw.report.svg import inline_svg
+from hf_otw.report.theme import DARK, LIGHT
 
 TEMPLATE = Path(__file__).parent / "templates" / "report.html.jinja"
 
@@ -35,14 +33,14 @@ _PREVIEW = 240  # characters of a text before it is folded
 
 
 def write_report(path: str | Path, data: ReportData) -> Path:
-    """Write the page and return where it is. It opens offline: plotly.js (5 MB) is inside, nothing is loaded.
+    """Write the page and return where it is. It is one file without scripts and loads nothing.
 
     Args:
         path (`str` or `Path`): the file to write; missing directories are made.
         data ([`ReportData`]): what to show.
 
     Raises:
-        ImportError: plotly is not installed.
+        ImportError: matplotlib is not installed.
     """
     path = Path(path)
     page = render(data)
@@ -55,7 +53,7 @@ def render(data: ReportData) -> str:
     """Return the page as a string.
 
     Raises:
-        ImportError: plotly is not installed.
+        ImportError: matplotlib is not installed.
     """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -69,23 +67,14 @@ def render(data: ReportData) -> str:
         seeds=max((len(values) for values in data.ot.values()), default=0),
         classes=_class_rows(data),
         examples=[_examples(data, k) for k in by_size(data.class_counts)],
-        specs={
-            "class-totals": _spec(figures.class_totals(data)),
-            "weights": _spec(figures.weights(data)),
-            "recall": _spec(figures.recall(data)),
-        },
+        # matplotlib escapes what it draws.
+        figures={name: Markup(inline_svg(figure, name)) for name, figure in report_figures(data).items()},
         alt=_alt(data),
-        light=figures.LIGHT,
-        dark=figures.DARK,
-        counterparts={colour: figures.DARK[role] for role, colour in figures.LIGHT.items()},
-        plotly_js=Markup(figures.plotly_js()),
+        light=LIGHT,
+        dark=DARK,
         bibtex=BIBTEX,
         paper_url=PAPER_URL,
     )
-
-
-def _spec(figure: Figure) -> dict[str, Any]:
-    return json.loads(figure.to_json())
 
 
 def _headline(data: ReportData) -> dict[str, str] | None:
@@ -180,7 +169,7 @@ def _alt(data: ReportData) -> dict[str, str]:
     lowest = min((data.ot_recall[k] for k in known), default=math.nan)
     change = f"it rises in {len(better)} of {len(known)} classes; " if data.plain_recall is not None else ""
     return {
-        "class-totals": f"Share of the examples and of the weight of {len(order)} classes. {'; '.join(shares)}.",
+        "class_totals": f"Share of the examples and of the weight of {len(order)} classes. {'; '.join(shares)}.",
         "weights": f"Weights inside each class. The median weight of a class lies between {_between(medians)}.",
         "recall": f"Recall of each class on the test set: {change}the lowest afterwards is {percent(lowest)} %.",
     }

@@ -1,4 +1,4 @@
-"""How a figure gets to the tracker that the trainer reports to: one function a callback of transformers."""
+"""Send figures to the trackers that the trainer reports to: one function per callback of transformers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback
 from transformers.integrations import DVCLiveCallback, MLflowCallback, TensorBoardCallback, WandbCallback
 
-from hf_otw.report import matplotlib_figures as drawings
+from hf_otw.report.figures import DPI
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +34,7 @@ def to_wandb(callback: Any, name: str, figure: Figure, step: int) -> None:
 def to_mlflow(callback: Any, name: str, figure: Figure, step: int) -> None:
     """As an artifact of the active run, `otw/weights/000120.png`."""
     if callback._ml_flow.active_run() is not None:
-        callback._ml_flow.log_figure(figure, f"{name}/{step:06}.png", save_kwargs={"dpi": drawings.DPI})
+        callback._ml_flow.log_figure(figure, f"{name}/{step:06}.png", save_kwargs={"dpi": DPI})
 
 
 def to_dvclive(callback: Any, name: str, figure: Figure, step: int) -> None:
@@ -54,7 +54,7 @@ TRACKERS: dict[type[TrainerCallback], Send] = {
 
 
 def sender_of(callback: TrainerCallback) -> Send | None:
-    """How this callback's tracker is sent a figure, or None; a subclass is sent it as its parent is."""
+    """Return the function that sends a figure to this callback's tracker, or None; a subclass uses its parent's."""
     return next((send for kind, send in TRACKERS.items() if isinstance(callback, kind)), None)
 
 
@@ -63,5 +63,5 @@ def picture(figure: Figure) -> Image:
     from PIL import Image as images
 
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=drawings.DPI)
+    figure.savefig(file, format="png", dpi=DPI)
     return images.open(file)

@@ -101,7 +101,7 @@ class CostBlocks:
         return into(self._work[: rows.stop - rows.start], self.source.rows(rows), self.target)
 
     def sum(self, part: Tensor) -> Tensor:
-        """What was summed over this process's rows, over all rows."""
+        """Complete a sum over this process's rows to the sum over all rows."""
         return part if self.shard is None else self.shard.sum(part)
 
     def logsumexp(self, part: Tensor) -> Tensor:

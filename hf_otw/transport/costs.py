@@ -90,7 +90,7 @@ class CombinedCost:
 
 
 def label_distance(source: Measure, target: Measure) -> Tensor:
-    """How far labels are from each other, shape `(n, m)`: 0 for the same, 1 for two different classes.
+    """Distance between labels, shape `(n, m)`: 0 for the same, 1 for two different classes.
 
     Labels that are more than a class are compared by the L1 distance of their vectors. For sets of labels, each a
     uniform distribution of half the mass, that is the total variation, 1 for disjoint sets; it agrees with plain

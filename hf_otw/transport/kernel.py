@@ -43,7 +43,7 @@ class KernelBlock(NamedTuple):
 
 
 class KeptKernel(NamedTuple):
-    """What one pass leaves for the next.
+    """Kernel that one pass keeps for the next.
 
     Shape:
         - K: `(o, m)`, rows of this process; where `blocks` have a `K`, these are its rows.
@@ -80,7 +80,7 @@ class Kernel:
 
     def _first_pass(self) -> Iterator[KernelBlock]:
         start, count, m = self.blocks.start, self.blocks.stop - self.blocks.start, len(self.blocks.target.labels)
-        # In one piece, which is there before what comes and goes: memory would be full of holes else.
+        # Allocated in one piece before the temporary blocks, which would fragment the memory otherwise.
         K = torch.empty(count if self.fits else 0, m, dtype=self.stored, device=self.blocks.device)
         kept: list[KernelBlock] = []
         complete = self.fits

@@ -13,7 +13,7 @@ from hf_otw.types import Cost, Measure, Weights
 
 
 class Facts(NamedTuple):
-    """What a weight model may be built from, beside its own arguments.
+    """Facts of the data that a weight model may be built from, beside its own arguments.
 
     Shape:
         - labels: `(N,)`, of all rows of the training set as given.
@@ -59,7 +59,7 @@ class WeightModel(nn.Module, ABC):
 
     @property
     def name(self) -> str:
-        """Which model this is: a checkpoint of another one is refused."""
+        """Name of the model: a checkpoint of another one is refused."""
         return type(self).__name__
 
     @classmethod

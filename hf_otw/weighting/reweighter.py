@@ -161,6 +161,8 @@ class Reweighter:
             return self.example_weights.new_ones(len(index))
         if not self.per_batch:
             return self.example_weights[index]
+        if self._target is None and self.weight_model.needs_transport:  # no solve was possible yet
+            return self.example_weights.new_ones(len(index))
         z = required(features, "the features of a step").to(self.dtype)
         solved = self._solve(index, self._source(index, z))
         self.example_weights[index] = solved.weights.to(self.example_weights)
@@ -216,7 +218,7 @@ class Reweighter:
 
     @property
     def _kept_memory(self) -> FeatureMemory | None:
-        """What a checkpoint holds of the memory: nothing, where it is filled anew at each solve."""
+        """Return the memory that a checkpoint keeps: None where it is filled anew at each solve."""
         return None if self.encode_at_solve else self.memory
 
     def _state_without_memory(self) -> dict[str, Tensor]:
@@ -266,7 +268,7 @@ class Reweighter:
             z = z[:]
         vectors = None if self.label_vectors is None else self.label_vectors[index].to(self.dtype)
         mass = self.example_weights.new_full((len(index),), 1 / len(index))
-        return Measure(cast(Tensor, z), self.labels[index], mass, vectors, shard)  # stored: to who reads slices
+        return Measure(cast(Tensor, z), self.labels[index], mass, vectors, shard)  # stored features are read in slices
 
     def _uniform(self, rows: Tensor) -> Weights:
         one = torch.ones((), device=rows.device)

@@ -29,7 +29,7 @@ def effective_sample_size_per_class(weights: Tensor, labels: Tensor, num_classes
 
 
 class WeightsResult(NamedTuple):
-    """What `learn_weights` returns: arrays of the kind that came in.
+    """Result of `learn_weights`: arrays of the kind that came in.
 
     Shape:
         - weights: `(n,)`, non-negative, mean 1. Ready for scikit-learn's `sample_weight`.

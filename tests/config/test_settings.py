@@ -13,8 +13,8 @@ from hf_otw.config.build import build_class_mass, build_cost, build_weight_model
 from hf_otw.config.options import COSTS, EXAMPLE_LOSSES, WEIGHTINGS, WeightingOption
 from hf_otw.config.presets import PRESETS
 from hf_otw.config.settings import OF_WEIGHTING, SHARED, Settings, resolve
-from hf_otw.session import build_schedule
 from hf_otw.tasks import MultiLabel, Regression, SingleLabel, Tokens
+from hf_otw.training.session import build_schedule
 from hf_otw.transport.costs import CombinedCost, LabelCost
 from hf_otw.types import Measure
 from hf_otw.weighting import CleanPosterior, Table, WeightNet

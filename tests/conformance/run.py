@@ -22,8 +22,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.reliability import record
-from recipes.readme import fill
 from tests.conformance import gate
+from tools.markdown import fill
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent

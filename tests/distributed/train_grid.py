@@ -54,13 +54,9 @@ class GridTrainer(OTWeightedTrainer):
         self.seen: list[list[int]] = []
         self.losses: list[float] = []
 
-    def compute_loss(self, model: Any, inputs: Any, *more: Any, **keywords: Any) -> Any:
-        if self.model.training:
-            self.seen.append(inputs[EXAMPLE_INDEX].tolist())
-        return super().compute_loss(model, inputs, *more, **keywords)
-
-    def training_step(self, *positional: Any, **keywords: Any) -> torch.Tensor:
-        loss = super().training_step(*positional, **keywords)
+    def training_step(self, model: Any, inputs: Any, *more: Any, **keywords: Any) -> torch.Tensor:
+        self.seen.append(inputs[EXAMPLE_INDEX].tolist())
+        loss = super().training_step(model, inputs, *more, **keywords)
         self.losses.append(loss.item())
         return loss
 

@@ -86,7 +86,6 @@ def main(out: Path) -> None:
         meta_loss_coefficient=0.1,
         weight_warmup=3,
         weight_refresh_steps=4,
-        weight_smoothing=0.5,
     )
     assert trainer.args.world_size == processes
     found = last_complete_checkpoint(out)

@@ -6,7 +6,7 @@
 
 mutmut (https://mutmut.readthedocs.io) makes the mistakes and runs the tests, in a copy of the checkout below
 `runs/mutation`. Mistakes that no test notices are listed in `survivors.json` beside this file, each with the reason
-why it may live; the counts go to `benchmarks/results/reliability.json`, and both to docs/mutation.md.
+why it may live; the counts go to `benchmarks/results/reliability.json`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from benchmarks.reliability import record
 
 ROOT = Path(__file__).resolve().parents[2]
 SURVIVORS = Path(__file__).with_name("survivors.json")
-PAGE = ROOT / "docs" / "mutation.md"
 TARGET = 0.9
 #: What mutmut calls a mutant that a test noticed, by failing, crashing or never ending.
 KILLED = {"killed", "timeout", "segfault", "suspicious", "caught by type check"}
@@ -70,7 +69,17 @@ GROUPS = (
     ),
 )
 #: What tests read besides the package.
-COPIED = ("recipes", "benchmarks", "docs", "setup.py", "README.md", "Makefile", "constraints.txt", "CHANGELOG.md")
+COPIED = (
+    "recipes",
+    "tools",
+    "benchmarks",
+    "docs",
+    "setup.py",
+    "README.md",
+    "Makefile",
+    "constraints.txt",
+    "CHANGELOG.md",
+)
 #: Messages are for people: that an error is raised is tested, its wording need not be.
 LEFT_ALONE = (r"raise \w+", r"warnings\.warn", r"logger\.\w+")
 
@@ -150,24 +159,6 @@ def argued(found: list[dict[str, str]], known: list[dict[str, str]]) -> list[dic
     return [one | {"why": reasons.get((one["function"], one["change"]), "")} for one in found]
 
 
-def page(survivors: list[dict[str, str]], killed: int, total: int) -> str:
-    """docs/mutation.md."""
-    lines = [
-        "# Mistakes that no test notices",
-        "",
-        f"Of {total:,} deliberate mistakes in transport, costs, weighting, losses, reweighter and the losses' scaling",
-        f"the tests notice {killed:,} ({killed / total:.1%}). The others, by the reason why they may live:",
-        "`make mutation` writes this page.",
-        "",
-    ]
-    for why in sorted({one["why"] for one in survivors}):
-        these = [one for one in survivors if one["why"] == why]
-        lines += [f"## {why or 'No reason yet'} ({len(these)})", ""]
-        for one in these:
-            lines += [f"`{one['function']}`", "", "```diff", one["change"], "```", ""]
-    return "\n".join(lines).rstrip() + "\n"
-
-
 def main() -> None:
     """Mutate, count, list."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -216,7 +207,6 @@ def finish(
         print(json.dumps(survivors, indent=1))
         return
     SURVIVORS.write_text(json.dumps(survivors, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    PAGE.write_text(page(survivors, killed, total), encoding="utf-8")
     counts = {name: {"killed": one["killed"], "total": sum(one.values())} for name, one in sorted(by_file.items())}
     record("mutation", {"killed": killed, "total": total, "by_module": counts})
     without = sum(not one["why"] for one in survivors)

@@ -1,4 +1,4 @@
-"""Class scores that no row had a part in itself: ridge regression on the labels, leave-one-out, in closed form."""
+"""Leave-one-out class scores by ridge regression on the labels, in closed form."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Read files as people have them: their encoding, their delimiter, their numbers."""

@@ -1,0 +1,1 @@
+"""The training step, and the state of one training run."""

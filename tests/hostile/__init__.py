@@ -1,0 +1,1 @@
+"""Recipes that mean harm, against a Hub on loopback with two tokens."""
