@@ -37,7 +37,13 @@ class SingleLabel(Task):
 
     def unit_losses(self, example_loss: ExampleLoss, logits: Tensor, labels: Tensor, class_prior: Tensor) -> Tensor:
         """`(B, K), (B,) -> (B,)`, zero for rows without a label."""
-        labels = labels.reshape(len(labels), -1)[:, 0].long()
+        if labels.numel() != len(labels):
+            raise ValueError(
+                f"Expected one class per row in the batch's labels, got shape {tuple(labels.shape)}: the collator "
+                "mixes or encodes them. Compute the loss in `compute_loss` or `compute_loss_func`, whose gradient is then "
+                "weighted per row, or leave labels as they are."
+            )
+        labels = labels.reshape(len(labels)).long()
         labelled = labels != IGNORED
         losses = example_loss(logits, labels.clamp_min(0), class_prior)
         if losses.shape != labels.shape:

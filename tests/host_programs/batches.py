@@ -175,7 +175,64 @@ def vector_labels(items: list[Any]) -> Any:
     return {**batch, "labels": batch["labels"].view(-1, 1)}
 
 
+def mixes(items: list[Any]) -> Any:
+    """Mix-up of the labels: each row's with that of the row at the mirrored place."""
+    batch = default_data_collator(items)
+    hot = F.one_hot(batch["labels"], 3).float()
+    return {**batch, "labels": 0.7 * hot + 0.3 * hot.flip(0)}
+
+
+def soft_cross_entropy(base: type) -> type:
+    class Derived(base):
+        def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
+            labels = inputs.pop("labels")
+            outputs = model(**inputs)
+            loss = F.cross_entropy(outputs.logits, labels)
+            return (loss, outputs) if return_outputs else loss
+
+    return Derived
+
+
+def mixed_value(script: Script, net: nn.Module, items: list[Any], weights: Tensor) -> Tensor:
+    batch = mixes(items)
+    losses = F.cross_entropy(net(input_ids=batch["input_ids"]).logits, batch["labels"], reduction="none")
+    return (losses * weights).mean()
+
+
+def drawn_labels() -> datasets.Dataset:
+    """The transform draws labels at every reading."""
+
+    def draw(batch: dict[str, Any]) -> dict[str, Any]:
+        return {**batch, "labels": torch.randint(0, 3, (len(batch["labels"]),)).tolist()}
+
+    return table().with_transform(draw)
+
+
+def stream() -> datasets.IterableDataset:
+    return table().to_iterable_dataset()
+
+
+def contrastive(base: type) -> type:
+    """A loss on the embeddings alone: rows of a class near each other."""
+
+    class Derived(base):
+        def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
+            outputs = model(**inputs, output_hidden_states=True)
+            z = F.normalize(outputs.hidden_states[-1][:, 0], dim=-1)
+            same = inputs["labels"][:, None] == inputs["labels"]
+            loss = -((z @ z.T).log_softmax(-1) * same).sum(-1).mean()
+            return (loss, outputs) if return_outputs else loss
+
+    return Derived
+
+
 SCRIPTS = {
+    "collator mixes labels": Script(collate=mixes, subclass=soft_cross_entropy, value=mixed_value),
+    "labels drawn at each reading": Script(
+        data=drawn_labels, args={"remove_unused_columns": False}, refused="labels that train_dataset has for the rows"
+    ),
+    "a stream": Script(data=stream, args={"max_steps": 1}, refused="stable row numbers, got the stream"),
+    "a loss beside the logits": Script(subclass=contrastive, refused="loss to depend on the logits"),
     "collator sorts": Script(collate=sorts),
     "collator sorts and keeps known keys": Script(collate=sorts_and_keeps_what_it_knows),
     "collator keeps known keys": Script(collate=keeps_what_it_knows),
