@@ -112,10 +112,11 @@ def label_columns(
     if not len(dataset):
         return names
     with random_state_kept():
-        items = [dataset[row] for row in range(min(rows, len(dataset)))]
-        present = [name for name in names if isinstance(items[0], dict) and name in items[0]]
+        first_item = dataset[0]
+        present = [name for name in names if isinstance(first_item, dict) and name in first_item]
         if len(present) < 2:
             return names
+        items = [dataset[row] for row in range(min(rows, len(dataset)))]
         batch = collate([dict(item) for item in items])
     served = batch.get(label_name) if isinstance(batch, Mapping) else None
     if served is None:

@@ -13,6 +13,7 @@ from datasets import Dataset
 #: Columns that do not describe the input.
 NOT_INPUTS = ("label", "labels", "label_ids", "example_index", "weight", "idx", "id")
 SAMPLED_ROWS = 1000
+BATCH_ROWS = 1000
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -28,9 +29,14 @@ def row_hashes(dataset: Any, like: Any = None) -> np.ndarray | None:
     names = [c for c in dataset.column_names if c not in NOT_INPUTS and (like is None or c in like.column_names)]
     if not names or not len(dataset):
         return None
-    table = dataset.with_format("arrow")[:]
-    parts = [_chunked(table[name]) for name in sorted(names)]
-    return _in_order(parts, len(dataset))
+    found = []
+    # Some rows at a time: one array of more than 2 GiB of text would not fit its offsets.
+    for table in dataset.with_format("arrow", columns=names).iter(batch_size=BATCH_ROWS):
+        rows = _in_order([_chunked(table[name]) for name in sorted(names)], len(table))
+        if rows is None:
+            return None
+        found.append(rows)
+    return np.concatenate(found)
 
 
 def count_overlap(dataset: Any, other: Any) -> int:
@@ -58,7 +64,7 @@ def contents_digest(dataset: Any) -> str | None:
 
 
 def _chunked(column: pa.ChunkedArray) -> np.ndarray | None:
-    """Hashes of a whole column, chunk by chunk: one array of more than 2 GiB of text would not fit its offsets."""
+    """Hashes of a column, chunk by chunk."""
     parts = [_hashes(chunk) for chunk in column.chunks]
     found = [part for part in parts if part is not None]
     return np.concatenate(found) if found and len(found) == len(parts) else None

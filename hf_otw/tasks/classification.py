@@ -40,8 +40,8 @@ class SingleLabel(Task):
         if labels.numel() != len(labels):
             raise ValueError(
                 f"Expected one class per row in the batch's labels, got shape {tuple(labels.shape)}: the collator "
-                "mixes or encodes them. Compute the loss in `compute_loss` or `compute_loss_func`, whose gradient is then "
-                "weighted per row, or leave labels as they are."
+                "mixes or encodes them. Compute the loss in `compute_loss` or `compute_loss_func`, whose gradient is "
+                "then weighted per row, or leave labels as they are."
             )
         labels = labels.reshape(len(labels)).long()
         labelled = labels != IGNORED
