@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 TENSORS, HEADER = "otw_state.safetensors", "otw_state.json"
 VERSION = 2
+#: Name in the header of what identifies the rows that are trained on.
+SPLIT = "split_digest"
 
 
 def save_state(folder: str | Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
@@ -57,6 +59,12 @@ def load_state(folder: str | Path, header: dict[str, Any]) -> dict[str, Tensor] 
         raise ValueError(f"Expected readable weights in {folder}, got: a header without names. {remedy}")
     for name, value in {"version": VERSION, **header}.items():
         if found.get(name) != value:
+            if name == SPLIT:
+                raise ValueError(
+                    "Expected the checkpoint's weights to have the meta set of this run, but the split moved: other "
+                    f"rows are trained on. Resume with the `seed` (`data_seed`) and `meta_examples_per_class` of the "
+                    f"first run. {remedy}"
+                )
             raise ValueError(
                 f"Expected the checkpoint's weights to have {name} = {value!r}, got {found.get(name)!r}: they "
                 f"belong to another training set, "
@@ -67,11 +75,13 @@ def load_state(folder: str | Path, header: dict[str, Any]) -> dict[str, Tensor] 
             f"Expected readable weights in {folder}, got: {TENSORS} is not the file that {HEADER} was written for. "
             f"{remedy}"
         )
-    weights = tensors.get("example_weights")
-    if weights is None or not bool((weights.isfinite() & (weights >= 0)).all()):
-        raise ValueError(
-            f"Expected readable weights in {folder}, got: some are missing, infinite or below 0. {remedy}"
-        )
+    for name in ("example_weights", "class_prior"):
+        value = tensors.get(name)
+        if value is None or not bool((value.isfinite() & (value >= 0)).all()) or not float(value.sum()) > 0:
+            raise ValueError(
+                f"Expected readable weights in {folder}, got: {name} is missing, or not of finite numbers of at least "
+                f"0 that are not all 0. {remedy}"
+            )
     return tensors
 
 

@@ -20,7 +20,7 @@ from hf_otw.data.columns import check_dataset
 from hf_otw.data.index import EXAMPLE_INDEX, IndexCollator
 from hf_otw.data.items import label_columns, readable
 from hf_otw.data.training import TrainingData, prepare_data
-from hf_otw.features.encoder import build_encoder
+from hf_otw.features.encoder import Encoder, build_encoder
 from hf_otw.features.head import find_heads
 from hf_otw.features.shards import shard_of
 from hf_otw.losses import ExampleLoss
@@ -300,17 +300,7 @@ class OTWeightedTrainer(WeightedSteps):
         encoder, dtype = None, torch.float32
         widths: tuple[int, ...] = (0,)
         if settings.needs_transport:
-            encoder = build_encoder(
-                self.accelerator.unwrap_model(self.model, keep_torch_compile=False),
-                self._task,
-                num_outputs=data.num_outputs,
-                feature_modules=settings.feature_module,
-                collate=self._collate_numbered,
-                prepare=self._prepare_input,
-                label_name=self.label_names[0],
-                batch_size=self.args.eval_batch_size,
-                feeds_labels=self._losses.feeds_labels,
-            )
+            encoder = self._encoder()
             if self.args.torch_compile:
                 torch.compiler.reset()  # what was compiled before does not know the hooks, and would not call them
             widths, dtype = encoder.probe(model, data.subset(data.train_rows[:1]))
@@ -338,6 +328,20 @@ class OTWeightedTrainer(WeightedSteps):
             checkpoint.restore(reweighter.load_state_dict, resume_from_checkpoint, header)
         self._session = WeightingSession(
             reweighter, data, encoder, self.accelerator, head_only_after_warmup=settings.head_only_after_warmup
+        )
+
+    def _encoder(self) -> Encoder:
+        """Listen to the model."""
+        return build_encoder(
+            self.accelerator.unwrap_model(self.model, keep_torch_compile=False),
+            self._task,
+            num_outputs=self.training_data.num_outputs,
+            feature_modules=self.settings.feature_module,
+            collate=self._collate_numbered,
+            prepare=self._prepare_input,
+            label_name=self.label_names[0],
+            batch_size=self.args.eval_batch_size,
+            feeds_labels=self._losses.feeds_labels,
         )
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:

@@ -122,10 +122,10 @@ def test_the_default_encodes_once(tmp_path):
     reweighter = trainer._session.reweighter
     assert isinstance(reweighter.weight_model, CleanPosterior)
     assert reweighter.solved_at == 6
-    # One row is encoded at the start, for the width.
+    # At the start one batch asks for the model's own loss, and one row is encoded, for the width.
     steps = [training for training, _ in forwards.calls]
-    assert steps.count(False) == 1 + 3 + 1
-    assert steps.index(False, 1) == 1 + 2 * 6  # a step: a training batch, and a batch of the meta term
+    assert steps.count(False) == 2 + 3 + 1
+    assert steps.index(False, 2) == 2 + 2 * 6  # a step: a training batch, and a batch of the meta term
 
 
 def test_a_weight_model_of_ones_own_is_no_default_weighting(tmp_path):

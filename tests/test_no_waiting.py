@@ -15,7 +15,6 @@ from tests.toys import model, toy_dataset, toy_trainer
 #: Operations whose result the host needs, or whose size it must learn: each waits for the device.
 WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "unique", "_unique2", "equal", "is_nonzero", "item"}
 DEFAULT = {"weighting": "clean_posterior", "encode_at_solve": True}
-DEFAULT |= dict.fromkeys(("cost", "reg", "target", "target_mass", "standardize_features"))
 STEADY = {"weight_warmup": 1.0, "weight_refresh_steps": 0, "max_steps": 4}
 
 
@@ -43,13 +42,22 @@ def test_the_watch_sees_who_waits(work: Any) -> None:
     assert waits.found
 
 
-def watch(trainer: Any) -> list[list[str]]:
-    """What waits in `compute_loss`, a list a step; what the model does in its forward pass is its own affair."""
+def watch(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What waits before the forward pass and in `compute_loss`, a list for each step; what the model does in its
+    forward pass is its own affair.
+    """
     steps: list[list[str]] = []
     compute_loss, forward, waits = trainer.compute_loss, trainer._losses.forward, Waits()
+    before_forward = WeightingSession.before_forward
+
+    def solving(*args: Any) -> None:
+        waits.found = []
+        with waits:
+            before_forward(*args)
+
+    monkeypatch.setattr(WeightingSession, "before_forward", solving)
 
     def watched(*args: Any, **keywords: Any) -> Any:
-        waits.found = []
         with waits:
             found = compute_loss(*args, **keywords)
         steps.append(waits.found)
@@ -75,9 +83,12 @@ def watch(trainer: Any) -> list[list[str]]:
     ],
     ids=lambda how: how["weighting"],
 )
-def test_a_step_between_solves_waits_for_nothing(tmp_path: Path, how: dict[str, Any]) -> None:
-    trainer = toy_trainer(tmp_path, **STEADY, **how)
-    steps = watch(trainer)
+def test_a_step_between_solves_waits_for_nothing(
+    tmp_path: Path, how: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steady = {"max_steps": 4} if how["weighting"] == "uniform" else STEADY
+    trainer = toy_trainer(tmp_path, **steady, **how)
+    steps = watch(trainer, monkeypatch)
     trainer.train()
     assert len(steps) == 4
     assert steps[2:] == [[], []]

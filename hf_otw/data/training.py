@@ -14,6 +14,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from hf_otw._utils import required
+from hf_otw.checkpoint import SPLIT
 from hf_otw.data.classes import HeadClasses, present
 from hf_otw.data.columns import check_dataset, column_names, read_column
 from hf_otw.data.index import IndexedDataset, take_rows, with_example_index
@@ -79,9 +80,8 @@ class TrainingData:
 
     @property
     def labels_digest(self) -> str:
-        """Identifies the labels and the split: weights of another training set must not be loaded."""
-        parts = [self.labels, torch.as_tensor(self.train_rows.astype(np.int64))]
-        parts += [part for part in (self.label_vectors, self.unit_counts) if part is not None]
+        """Identifies the labels: weights of another training set must not be loaded."""
+        parts = [self.labels, *(part for part in (self.label_vectors, self.unit_counts) if part is not None)]
         return hashlib.sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest()[:16]
 
     @cached_property
@@ -92,7 +92,12 @@ class TrainingData:
 
     def state_header(self, weight_model: str) -> dict[str, Any]:
         """What must be equal when the weights in a checkpoint are loaded; `weight_model` is its name."""
-        digests = {"labels_digest": self.labels_digest, "contents_digest": self.contents_digest}
+        rows = hashlib.sha256(self.train_rows.astype(np.int64).tobytes()).hexdigest()[:16]
+        digests = {
+            "labels_digest": self.labels_digest,
+            SPLIT: rows,
+            "contents_digest": self.contents_digest,
+        }
         return {"weight_model": weight_model, "num_examples": len(self.labels), **digests}
 
     def subset(self, rows: Sequence[int] | np.ndarray) -> Any:

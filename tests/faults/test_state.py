@@ -5,21 +5,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 from transformers import Trainer, TrainingArguments
 
-from hf_otw.checkpoint import HEADER, TENSORS
+from hf_otw.checkpoint import HEADER, TENSORS, save_state
 from hf_otw.data.overlap import contents_digest
 from tests.test_resume import SETTINGS, build, damaged
 from tests.toys import collate, host_args, model, parameters, toy_dataset, toy_trainer
@@ -76,7 +80,7 @@ def test_no_pickle_of_ours(checkpoint: Path) -> None:
     """Kills a state written by `torch.save`: loading one can run any code."""
     found = {path.name for path in checkpoint.glob("otw_*")}
     assert found == {TENSORS, HEADER}
-    assert json.loads((checkpoint / HEADER).read_text())["version"] == 1
+    assert json.loads((checkpoint / HEADER).read_text())["version"] == 2
     assert load_file(checkpoint / TENSORS)["example_weights"].shape == (48,)
 
 
@@ -157,3 +161,34 @@ def test_the_digest_is_that_of_other_processes() -> None:
     env = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.split()[-1] == contents_digest(toy_dataset())
+
+
+def changed_weights(checkpoint: Path, to: Path, name: str, change: Callable[[Tensor], Tensor]) -> Path:
+    """A checkpoint with other numbers and a header that was written for them."""
+    folder = Path(damaged(checkpoint, to, HEADER, lambda content: content))
+    tensors = load_file(folder / TENSORS)
+    save_state(folder, tensors | {name: change(tensors[name])}, json.loads((folder / HEADER).read_text()))
+    header = json.loads((folder / HEADER).read_text())
+    header["tensors_digest"] = hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest()
+    (folder / HEADER).write_text(json.dumps(header))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["example_weights", "class_prior"])
+@pytest.mark.parametrize(
+    "change", [lambda w: w * 0 - 5, lambda w: w * float("nan"), lambda w: w * 0, lambda w: w / 0.0]
+)
+def test_numbers_that_are_no_weights(checkpoint: Path, tmp_path: Path, name: str, change: Any) -> None:
+    """Kills: weights of -5, which make training maximise the loss; NaN, 0 and infinity."""
+    folder = changed_weights(checkpoint, tmp_path / "a", name, change)
+    with pytest.raises(ValueError, match=rf"got: {name} is missing, or not of finite numbers.*Delete otw_state"):
+        build(tmp_path / "b").train(resume_from_checkpoint=str(folder))
+
+
+def test_another_split_is_named(checkpoint: Path, tmp_path: Path) -> None:
+    """Kills: a resume with another seed that is refused for another training set."""
+    folder = Path(damaged(checkpoint, tmp_path / "a", HEADER, lambda content: content))
+    header = json.loads((folder / HEADER).read_text())
+    (folder / HEADER).write_text(json.dumps(header | {"split_digest": "0"}))
+    with pytest.raises(ValueError, match="meta set of this run, but the split moved.*`data_seed`"):
+        build(tmp_path / "b").train(resume_from_checkpoint=str(folder))
