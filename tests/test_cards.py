@@ -28,7 +28,7 @@ def test_card_says_how_the_weights_were_learned(tmp_path: Path) -> None:
     assert card.data.license == "apache-2.0"
     assert card.data.eval_results[0].metric_value == pytest.approx(0.5)
     assert "Optimal transport between the features" in card.content
-    assert "| reg | 0.1 |" in card.content
+    assert "'reg': 0.1" in card.content
     for count in trainer.training_data.class_counts:
         assert f"| {count} |" in card.content
 

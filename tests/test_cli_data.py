@@ -196,7 +196,8 @@ def test_the_report_of_a_run(here: Path, capsys) -> None:  # noqa: F811
     ok(hf_otw(capsys, "train", "digits", *QUICK))
     ok(hf_otw(capsys, "report", "runs/digits", "--baseline", "runs/digits-plain", "--title", "My digits"))
     page = Page((here / "runs/digits/report.html").read_text(encoding="utf-8"))
-    assert set(page.specs()) == {"class-totals", "weights", "recall"}
+    drawings = [attributes for tag, attributes in page.tags if tag == "svg"]
+    assert len(drawings) == 3  # class totals, weights, recall
     text = " ".join(page.text.split())
     assert "My digits" in text
     for run in ("digits", "digits-plain"):

@@ -248,10 +248,10 @@ def test_a_folder_of_pictures(here: Path, capsys: pytest.CaptureFixture):
     [
         ("rows.xlsx", "x", "Expected a file that ends with .csv"),
         ("rows.csv", "said,mood\na\n", "got what does not parse"),
-        ("rows.json", "{}", "Use .jsonl for lines"),
+        ("rows.json", "{}", "with an object a line is called .jsonl"),
         ("rows.jsonl", '{"text": "a", "label": 0.5}\n', "a word or a whole number"),
         ("rows.csv", "text,other\na,b\n", "Expected a ClassLabel column 'label'"),
-        ("rows.csv", "other,label\na,b\nc,b\nd,e\nf,e\n", "Expected a column 'features' of lists of numbers"),
+        ("rows.csv", "other,label\na,b\nc,b\nd,e\nf,e\n", "Expected a column 'features', got"),
     ],
 )
 def test_rows_that_do_not_fit_are_told(name: str, text: str, message: str, here: Path, capsys) -> None:

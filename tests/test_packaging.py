@@ -44,12 +44,18 @@ def site_packages_of(python):
     return Path(call([python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]))
 
 
+def not_source(folder: str, names: list[str]) -> set[str]:
+    """What is left out of the copy: the folders of data and runs at the top only, as `hf_otw/data` is a package."""
+    found = shutil.ignore_patterns(*NOT_SOURCE)(folder, names)
+    return found if Path(folder) == ROOT else found - {"data", "runs", "site"}
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """The wheel, built from the sdist, built from a copy of the tree: no build directory is left in the checkout."""
     tmp_path = tmp_path_factory.mktemp("wheel")
     tree = tmp_path / "tree"
-    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*NOT_SOURCE))
+    shutil.copytree(ROOT, tree, ignore=not_source)
     build_sdist = "from setuptools.build_meta import build_sdist; print(build_sdist('dist'))"
     sdist = tree / "dist" / call([sys.executable, "-c", build_sdist], cwd=tree)
     with tarfile.open(sdist) as archive:

@@ -50,5 +50,5 @@ def test_a_type_error_is_found(tmp_path: Path) -> None:
 def test_what_is_required_is_there() -> None:
     """Kills: a None that travels on, and 0 or False taken for None."""
     assert required(0, "a number") == 0
-    with pytest.raises(RuntimeError, match=r"Expected reg to be set by now, got None\. Arguments get"):
+    with pytest.raises(RuntimeError, match=r"Expected reg to be set by now, got None\. Let the trainer"):
         required(None, "reg")

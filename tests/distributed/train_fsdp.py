@@ -45,7 +45,7 @@ def main(out: Path, settings: dict[str, Any]) -> None:
         optim="sgd",  # Adam makes a whole step of a gradient that is zero up to rounding (a key's bias)
         optim_args="momentum=0.5",  # torch loads no sharded optimizer without a state
         learning_rate=0.05,
-        reg=1.0,
+        weighting_kwargs={"reg": 1.0},
         per_device_train_batch_size=4,
         train_sampling_strategy="sequential",
         weight_refresh_steps=2,

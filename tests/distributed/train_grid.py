@@ -96,7 +96,8 @@ def train(case: dict[str, Any], processes: int, order: list[int] | None) -> dict
     )
     assert trainer.args.world_size == processes, trainer.args.world_size
     if order is not None:
-        trainer.train_dataset = trainer.train_dataset.select(order)
+        # Past the setter, which takes rows for a new training set and numbers them anew.
+        trainer._train_dataset = trainer._train_dataset.select(order)
     assert isinstance(trainer._get_train_sampler(), SequentialSampler)
     trainer.train()
     state = trainer._session.reweighter.state_dict()
